@@ -1,7 +1,7 @@
 """The grid: square cells of a projected plane, addressed by row and column, grouped into blocks.
 
-The default is Fieldflux's own: 250 m cells in EPSG:5070 (CONUS Albers equal area) whose north-west corner is that of the
-national Cropland Data Layer, so that cell ids stay the same in every cube and store. Rows count southward.
+The default is Fieldflux's own: 250 m cells in EPSG:5070 (CONUS Albers equal area) whose north-west corner is that of
+the national Cropland Data Layer, so that cell ids stay the same in every cube and store. Rows count southward.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def transformer(source: str, target: str) -> Any:
         return Transformer.from_crs(source, target, always_xy=True)
     except CRSError as error:
         raise BadGrid(
-            f"No transformation from '{source}' to '{target}' is known: {error}. Give an EPSG code such as 'EPSG:5070', "
-            f"or a WKT string."
+            f"No transformation from '{source}' to '{target}' is known: {error}. Give an EPSG code such as "
+            f"'EPSG:5070', or a WKT string."
         ) from None
 
 
@@ -41,7 +41,7 @@ class Grid:
     """Square cells on a projected plane, north up.
 
     x0, y0: the outer corner of cell (0, 0), its north-west, in `crs`. size: side of a cell, in the unit of `crs` (m).
-    block: cells on a side of a block, the unit of work and storage. chunk: cells on a side of a chunk, the unit of reading.
+    block, chunk: cells on a side of a block, the unit of work and storage, and of a chunk, the unit of reading.
     """
 
     crs: str = "EPSG:5070"
@@ -80,8 +80,8 @@ class Grid:
             first = int(np.argmax(np.ravel(outside)))
             row, col = (int(np.ravel(a)[first]) for a in np.broadcast_arrays(r, c))
             raise BadGrid(
-                f"Cell (row {row}, column {col}) lies outside the grid, whose rows are 0 to {self.rows - 1} and columns "
-                f"0 to {self.cols - 1}."
+                f"Cell (row {row}, column {col}) lies outside the grid, whose rows are 0 to {self.rows - 1} and "
+                f"columns 0 to {self.cols - 1}."
             )
         return np.asarray(r * self.cols + c, np.int64)
 
@@ -91,7 +91,7 @@ class Grid:
         return i // self.cols, i % self.cols
 
     def from_lonlat(self, lon: ArrayLike, lat: ArrayLike) -> tuple[Floats, Floats]:
-        """x, y on the grid's plane of longitudes and latitudes (WGS 84, degrees); inf where they cannot be projected."""
+        """x, y on the grid's plane of longitudes and latitudes (WGS 84, degrees); inf where there is no projection."""
         x, y = transformer("EPSG:4326", self.crs).transform(np.asarray(lon, float), np.asarray(lat, float))
         return np.asarray(x), np.asarray(y)
 
@@ -113,7 +113,7 @@ class Grid:
         """x, y of the centres of cells."""
         x = self.x0 + (np.asarray(cols, float) + 0.5) * self.size
         y = self.y0 - (np.asarray(rows, float) + 0.5) * self.size
-        return x, y
+        return np.asarray(x, float), np.asarray(y, float)
 
     def edges(self, window: Window) -> tuple[Floats, Floats]:
         """Edges of a window's cells: x eastward [cols + 1], y southward [rows + 1]."""
@@ -122,7 +122,7 @@ class Grid:
         return x, y
 
     def affine(self, window: Window) -> tuple[float, float, float, float, float, float]:
-        """Coefficients (a, b, c, d, e, f) of the window's affine transform from (col, row) to (x, y), as rasterio has them."""
+        """Coefficients (a, b, c, d, e, f) of the transform from (col, row) of the window to (x, y), as in rasterio."""
         return (
             self.size,
             0.0,
@@ -133,7 +133,7 @@ class Grid:
         )
 
     def window_of(self, xmin: float, ymin: float, xmax: float, ymax: float, multiple: int = 1) -> Window:
-        """The smallest window that covers a rectangle of the plane, grown to whole multiples of cells, kept in the grid.
+        """The smallest window that covers a rectangle of the plane, grown to multiples of cells, kept in the grid.
 
         Raises BadGrid where the rectangle lies outside the grid.
         """
@@ -143,8 +143,8 @@ class Grid:
         row1 = int(np.ceil((self.y0 - ymin) / self.size))
         if row1 <= 0 or col1 <= 0 or row0 >= self.rows or col0 >= self.cols:
             raise BadGrid(
-                f"The rectangle x {xmin:.0f} to {xmax:.0f}, y {ymin:.0f} to {ymax:.0f} ({self.crs}) lies outside the grid. "
-                f"Check its reference system, and whether longitude and latitude were swapped."
+                f"The rectangle x {xmin:.0f} to {xmax:.0f}, y {ymin:.0f} to {ymax:.0f} ({self.crs}) lies outside the "
+                f"grid. Check its reference system, and whether longitude and latitude were swapped."
             )
         row0, col0 = row0 // multiple * multiple, col0 // multiple * multiple
         row1, col1 = -(-row1 // multiple) * multiple, -(-col1 // multiple) * multiple
@@ -168,8 +168,8 @@ class Window:
     def __post_init__(self) -> None:
         if self.row1 <= self.row0 or self.col1 <= self.col0:
             raise BadGrid(
-                f"A window needs at least one cell; rows {self.row0} to {self.row1} and columns {self.col0} to {self.col1} "
-                f"hold none. The end of each range comes after its start and is not included."
+                f"A window needs at least one cell; rows {self.row0} to {self.row1} and columns {self.col0} to "
+                f"{self.col1} hold none. The end of each range comes after its start and is not included."
             )
 
     @property
