@@ -1,0 +1,166 @@
+"""What every request passes: an id, timings, a limit on the body, compression. Small ASGI classes, no framework."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import MutableMapping
+from time import perf_counter
+from typing import Any
+
+from isal import igzip
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .problems import KINDS, Problem
+
+log = logging.getLogger("fieldflux")
+access = logging.getLogger("fieldflux.access")
+
+_ID = re.compile(r"[\w.-]{1,64}")
+# Below this size, the header and the processor time cost more than the bytes saved.
+_SMALLEST = 1400
+_TEXT = (
+    "application/json",
+    "application/problem+json",
+    "application/geo+json",
+    "text/",
+    "image/svg",
+    "application/javascript",
+)
+
+
+def timing(scope: MutableMapping[str, Any]) -> dict[str, float]:
+    """Stages of this request, name -> milliseconds; the handlers add theirs, `Server-Timing` shows them."""
+    found: dict[str, float] = scope.setdefault("fieldflux.timing", {})
+    return found
+
+
+class RequestContext:
+    """Gives each request an id and a Server-Timing header, and turns what nobody foresaw into a problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+        scope["fieldflux.id"] = request_id
+        stages = timing(scope)
+        started = perf_counter()
+        status = 0
+
+        async def tagged(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                stages["total"] = 1000 * (perf_counter() - started)
+                headers["X-Request-Id"] = request_id
+                headers["Server-Timing"] = ", ".join(f"{name};dur={ms:.2f}" for name, ms in stages.items())
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, tagged)
+        except Exception:
+            log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            if status:
+                raise
+            problem = Problem(
+                KINDS["internal"],
+                f"The server failed at this request. Report it with the request id {request_id}.",
+                {"request_id": request_id},
+            )
+            status = 500
+            await problem.response(scope["path"])(scope, receive, tagged)
+        access.info(
+            "%s %s %d %.1f ms %s", scope["method"], scope["path"], status, 1000 * (perf_counter() - started), request_id
+        )
+
+
+class BodyLimit:
+    """Refuses a body over the limit, by its stated length or while it comes in, before anything parses it."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self.app(scope, receive, send)
+            return
+        stated = Headers(scope=scope).get("content-length", "")
+        if stated.isdigit() and int(stated) > self.limit:
+            await self._refuse(int(stated), scope, receive, send)
+            return
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self.limit:
+                await self._refuse(len(body), scope, receive, send)
+                return
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def replay() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self.app(scope, replay, send)
+
+    async def _refuse(self, given: int, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = Problem(
+            KINDS["over-limit"],
+            f"The body has {given:,} bytes or more; this server takes {self.limit:,}. Simplify the geometry.",
+            {"limit": "body_bytes", "given": given, "allowed": self.limit},
+        )
+        await problem.response(scope["path"], {"Connection": "close"})(scope, receive, send)
+
+
+class Compress:
+    """Gzip for text of some size, by ISA-L, which costs a tenth of zlib's time. Images are compressed as they are."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
+            await self.app(scope, receive, send)
+            return
+        held: Message | None = None
+
+        async def squeeze(message: Message) -> None:
+            nonlocal held
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                text = headers.get("content-type", "").startswith(_TEXT) and "content-encoding" not in headers
+                if text:
+                    headers.add_vary_header("Accept-Encoding")
+                    held = message
+                    return
+            elif held is not None:
+                start, held = held, None
+                body = message.get("body", b"")
+                # A body in parts (a file) goes as it is: it is served with its own length and ranges.
+                if not message.get("more_body", False) and len(body) >= _SMALLEST:
+                    body = igzip.compress(body, 1)
+                    headers = MutableHeaders(scope=start)
+                    headers["Content-Encoding"] = "gzip"
+                    headers["Content-Length"] = str(len(body))
+                    # The same content in other bytes: by HTTP, a strong tag would lie.
+                    tag = headers.get("etag")
+                    if tag and not tag.startswith("W/"):
+                        headers["ETag"] = f"W/{tag}"
+                    message = {**message, "body": body}
+                await send(start)
+            await send(message)
+
+        await self.app(scope, receive, squeeze)

@@ -1,0 +1,216 @@
+"""Errors over HTTP: RFC 9457 problem details, from one table of exceptions.
+
+Code that raises knows nothing of HTTP. Its sentences are passed on; a stack trace never is.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fieldflux.models.checkpoint import BadCheckpoint
+from fieldflux.models.contract import MissingInputs
+from fieldflux.models.registry import UnknownModel
+from fieldflux.models.variables import UnknownVariable
+from starlette.exceptions import HTTPException
+
+log = logging.getLogger("fieldflux")
+
+MEDIA = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type of problem: its URI is /problems/{slug}, which is also a page that explains it.
+
+    retry_after: seconds after which the same request may succeed; None where repeating it does not help.
+    """
+
+    slug: str
+    status: int
+    title: str
+    help: str
+    retry_after: int | None = None
+
+
+# Read by column.
+# fmt: off
+KINDS: MappingProxyType[str, Kind] = MappingProxyType({kind.slug: kind for kind in (
+    Kind("invalid-json", 400, "The body is not JSON",
+         "The body could not be parsed. The detail says at which character."),
+    Kind("invalid-request", 422, "A value of the request is missing or not valid",
+         "`errors` lists each value with its place in the request, what was given and what is allowed."),
+    Kind("invalid-geometry", 422, "The geometry is not a valid polygon",
+         "Send a GeoJSON Polygon or MultiPolygon, in longitude and latitude, whose rings do not cross themselves or "
+         "each other and enclose an area. The detail says what is wrong, and where."),
+    Kind("wrong-crs", 422, "The coordinates are in another reference system",
+         "GeoJSON (RFC 7946) is in WGS 84 longitude and latitude. Transform the geometry, and drop its `crs` member."),
+    Kind("swapped-coordinates", 422, "Longitude and latitude look swapped",
+         "GeoJSON positions are [longitude, latitude], as in [-93.6, 42.0]."),
+    Kind("outside-cube", 422, "The geometry lies outside the cube",
+         "GET /v1/cubes lists the cubes with their bounds."),
+    Kind("invalid-dates", 422, "The dates are reversed, or outside the cube",
+         "GET /v1/cubes lists the years of each cube. `first` and `last` are both included."),
+    Kind("unknown-variable", 404, "There is no such variable", "GET /v1/variables lists them, with their units."),
+    Kind("unknown-model", 404, "There is no such model", "GET /v1/models lists them."),
+    Kind("unknown-cube", 404, "There is no such cube", "GET /v1/cubes lists them."),
+    Kind("missing-inputs", 409, "The cube does not have what the model needs",
+         "Choose another model or cube, or add the missing inputs to the cube."),
+    Kind("over-limit", 413, "The request is larger than this server allows",
+         "GET /v1/limits lists the limits. Ask for less at a time, or run the region with `fieldflux run`."),
+    Kind("not-computed-yet", 503, "This has not been computed yet",
+         "It is queued where the server may compute it: ask again after `Retry-After` seconds.", 10),
+    Kind("bad-checkpoint", 503, "A model's files are damaged",
+         "The operator has to restore the checkpoint. The detail says which file, and what is wrong with it."),
+    Kind("bad-cube", 503, "A cube cannot be read",
+         "The operator has to restore or rebuild the cube. The detail says what is wrong with it."),
+    Kind("bad-store", 503, "A store cannot be read",
+         "The operator has to restore the store, or delete it and run the model again."),
+    Kind("read-only", 503, "The server cannot write its files",
+         "The work folder is on a read-only disk, or belongs to another user."),
+    Kind("disk-full", 507, "The server's disk is full", "The operator has to free space. What was computed is kept."),
+    Kind("not-found", 404, "There is nothing at this address",
+         "GET /openapi.json describes all addresses; /docs shows them."),
+    Kind("method-not-allowed", 405, "This address does not take this method",
+         "The `Allow` header lists those that it takes."),
+    Kind("internal", 500, "The server failed",
+         "This is a fault of the server. Report it with the request id; its log says more."),
+)})
+# fmt: on
+
+
+class Refused(ValueError):
+    """A request that the app itself refuses, as the problem of that slug, with members of its own."""
+
+    def __init__(self, slug: str, detail: str, **members: object) -> None:
+        super().__init__(detail)
+        self.slug = slug
+        self.members = members
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem as it is sent."""
+
+    kind: Kind
+    detail: str
+    members: Mapping[str, object] = field(default_factory=dict)
+
+    def body(self, instance: str) -> dict[str, object]:
+        return {
+            "type": f"/problems/{self.kind.slug}",
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+            "instance": instance,
+            **self.members,
+        }
+
+    def response(self, instance: str, headers: Mapping[str, str] | None = None) -> Response:
+        extra = dict(headers or {})
+        if self.kind.retry_after is not None:
+            extra.setdefault("Retry-After", str(self.kind.retry_after))
+        extra.setdefault("Cache-Control", "no-store")
+        return Response(orjson.dumps(self.body(instance)), self.kind.status, extra, MEDIA)
+
+
+def _table() -> dict[type[Exception], str]:
+    return {
+        UnknownVariable: "unknown-variable",
+        UnknownModel: "unknown-model",
+        MissingInputs: "missing-inputs",
+        BadCheckpoint: "bad-checkpoint",
+    }
+
+
+EXCEPTIONS: MappingProxyType[type[Exception], str] = MappingProxyType(_table())
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """The problem that an exception means, or None for one that nobody foresaw."""
+    if isinstance(error, Refused):
+        return Problem(KINDS[error.slug], str(error), error.members)
+    for kind in type(error).__mro__:
+        slug = EXCEPTIONS.get(kind)
+        if slug is not None:
+            return Problem(KINDS[slug], shorten_paths(str(error)))
+    return None
+
+
+def shorten_paths(sentence: str) -> str:
+    """The sentence with absolute paths cut to their last two names: a caller needs the file, not the server's folders.
+
+    >>> shorten_paths("No card at /srv/fieldflux/models/agroecosystem/1/card.json.")
+    'No card at …/1/card.json.'
+    """
+    return re.sub(r"(?<![\w.:/…])/(?:[^/\s'\"]+/)+([^/\s'\"]+/[^/\s'\"]+)", r"…/\1", sentence)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` with a problem. Unexpected exceptions are left to `middleware.RequestContext`."""
+
+    async def foreseen(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        if problem is None:
+            raise error
+        if problem.kind.status >= 500:
+            log.error("%s: %s", problem.kind.slug, error)
+        return problem.response(request.url.path)
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return _validation(error).response(request.url.path)
+
+    async def by_status(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return _status(request, error).response(request.url.path, error.headers)
+
+    foreseeable: list[type[Exception]] = [Refused, *EXCEPTIONS]
+    for kind in foreseeable:
+        app.add_exception_handler(kind, foreseen)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, by_status)
+
+
+def _status(request: Request, error: HTTPException) -> Problem:
+    if error.status_code == 404:
+        return Problem(KINDS["not-found"], f"There is nothing at {request.url.path}.")
+    if error.status_code == 405:
+        return Problem(KINDS["method-not-allowed"], f"{request.url.path} does not take {request.method}.")
+    kind = Kind("about:blank", error.status_code, str(error.detail), "")
+    return Problem(kind, str(error.detail))
+
+
+def _validation(error: RequestValidationError) -> Problem:
+    found = list(_errors(error.errors()))
+    broken = next((e for e in error.errors() if e["type"] == "json_invalid"), None)
+    if broken is not None:
+        why = broken.get("ctx", {}).get("error", "it is not JSON")
+        return Problem(KINDS["invalid-json"], f"The body is not JSON: {why} at character {broken['loc'][-1]}.")
+    first = found[0]
+    more = f" ({len(found) - 1} more in `errors`)" if len(found) > 1 else ""
+    return Problem(
+        KINDS["invalid-request"], f"{first['place']}: {first['message']}{_given(first)}.{more}", {"errors": found}
+    )
+
+
+def _errors(errors: Any) -> Iterator[dict[str, object]]:
+    for e in errors:
+        place = ".".join(str(part) for part in e["loc"] if part != "body") or "body"
+        given = e.get("input")
+        yield {
+            "place": place,
+            "message": e["msg"].removeprefix("Value error, ").rstrip("."),
+            **({"given": given} if isinstance(given, str | int | float | bool) else {}),
+        }
+
+
+def _given(found: Mapping[str, object]) -> str:
+    return f"; given: {str(found['given'])[:80]!r}" if "given" in found else ""
