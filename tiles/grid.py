@@ -111,14 +111,14 @@ class Grid:
 
     def centres(self, rows: ArrayLike, cols: ArrayLike) -> tuple[Floats, Floats]:
         """x, y of the centres of cells."""
-        x = self.x0 + (np.asarray(cols, float) + 0.5) * self.size
-        y = self.y0 - (np.asarray(rows, float) + 0.5) * self.size
-        return np.asarray(x, float), np.asarray(y, float)
+        x = self.x0 + (np.asarray(cols, np.float64) + 0.5) * self.size
+        y = self.y0 - (np.asarray(rows, np.float64) + 0.5) * self.size
+        return x, y
 
     def edges(self, window: Window) -> tuple[Floats, Floats]:
         """Edges of a window's cells: x eastward [cols + 1], y southward [rows + 1]."""
-        x = self.x0 + np.arange(window.col0, window.col1 + 1) * self.size
-        y = self.y0 - np.arange(window.row0, window.row1 + 1) * self.size
+        x = self.x0 + np.arange(window.col0, window.col1 + 1, dtype=np.float64) * self.size
+        y = self.y0 - np.arange(window.row0, window.row1 + 1, dtype=np.float64) * self.size
         return x, y
 
     def affine(self, window: Window) -> tuple[float, float, float, float, float, float]:
