@@ -1,0 +1,163 @@
+"""Colour ramps, made of a few control colours interpolated in OKLab, where equal steps look equal.
+
+Sequential ramps rise or fall steadily in lightness, so they survive colour blindness and grey printing; the diverging
+one runs from teal to orange through near-white, which the common colour blindnesses keep apart.
+OKLab: Ottosson (2020), https://bottosson.github.io/posts/oklab/.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+import numpy as np
+from fieldflux.models.variables import Variable
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bytes8 = NDArray[np.uint8]
+
+NODATA = 0
+"""Index of the transparent entry; colours are 1 to 255, so that a diverging ramp has a middle: 128."""
+COLOURS = 255
+
+CONTROL: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "viridis": (
+            *("#440154", "#482878", "#3e4989", "#31688e", "#26828e"),
+            *("#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"),
+        ),
+        "greens": ("#f6f1dc", "#d5df9c", "#97c26a", "#4f9f4d", "#1c763f", "#094d33", "#042a23"),
+        "heat": ("#fdf4dc", "#fbd48c", "#f3a14f", "#df673d", "#b73447", "#7d184d", "#420a3c"),
+        "water": ("#f1f5ea", "#c3e3da", "#82c7cf", "#459fc4", "#2873ae", "#244787", "#1c2150"),
+        "soil": ("#f7efdd", "#e2c998", "#c49b62", "#9b6b3f", "#6f452b", "#46291d", "#231310"),
+        "balance": (
+            *("#00353a", "#01585b", "#1a7f7c", "#5ca8a0", "#a5cfc7", "#f3f3ee"),
+            *("#f2c9a0", "#e0985a", "#bd6822", "#8b4409", "#552804"),
+        ),
+    }
+)
+DIVERGING = frozenset({"balance"})
+
+
+class UnknownStyle(ValueError):
+    """A palette that does not exist, or a range that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How values become colours: a ramp over [low, high] in the variable's unit.
+
+    Values outside are drawn in the colour of the nearer end. A diverging palette is centred at zero: `scale` is then
+    symmetric, so that equal amounts of either sign are equally strong.
+    """
+
+    palette: str
+    low: float
+    high: float
+    reverse: bool = False
+
+    def __post_init__(self) -> None:
+        if self.palette not in CONTROL:
+            raise UnknownStyle(f"There is no palette '{self.palette}'. The palettes are: {', '.join(sorted(CONTROL))}.")
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
+            raise UnknownStyle(
+                f"The range of a map is two finite numbers, the lower first, not {self.low:g}, {self.high:g}."
+            )
+
+    @property
+    def diverging(self) -> bool:
+        return self.palette in DIVERGING
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Values of the ramp's first and last colour."""
+        if not self.diverging:
+            return self.low, self.high
+        reach = max(abs(self.low), abs(self.high))
+        return -reach, reach
+
+    def index(self, values: NDArray[np.floating]) -> Bytes8:
+        """Palette entries of `values`, any shape: 1 to 255, 0 where a value is NaN."""
+        low, high = self.scale
+        position = (values - low) * ((COLOURS - 1) / (high - low)) + 1.5
+        clipped = np.clip(position, 1, COLOURS)
+        # min and max of numpy keep NaN, and NaN has no integer
+        return np.where(np.isnan(clipped), NODATA, clipped).astype(np.uint8)
+
+    def colours(self) -> Bytes8:
+        """[256, 4] red, green, blue, alpha: the transparent entry, then the ramp."""
+        return _colours(self.palette, self.reverse)
+
+    def hex(self, value: float) -> str:
+        """Colour of one value, "#rrggbb"."""
+        red, green, blue, _ = self.colours()[int(self.index(np.array([value]))[0])]
+        return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def style_of(variable: Variable, palette: str | None = None, shown: tuple[float, float] | None = None) -> Style:
+    """The style of a variable: its palette and range from the vocabulary, unless given.
+
+    In a diverging palette, carbon that the land loses is orange and carbon that it gains is teal, whatever the sign of
+    the variable. Raises UnknownStyle.
+    """
+    low, high = shown if shown is not None else variable.shown
+    name = variable.palette if palette is None else palette
+    reverse = False
+    if name.endswith("_r"):
+        name, reverse = name.removesuffix("_r"), True
+    elif palette is None and name in DIVERGING:
+        reverse = variable.sign != "to the atmosphere is positive"
+    return Style(name, float(low), float(high), reverse)
+
+
+@cache
+def ramp(palette: str) -> Bytes8:
+    """[255, 3] the colours of a palette, low to high."""
+    points = _oklab(np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in CONTROL[palette]], np.float64) / 255)
+    at = np.linspace(0, len(points) - 1, COLOURS)
+    known = np.arange(len(points))
+    lab = np.stack([np.interp(at, known, points[:, k]) for k in range(3)], axis=1)
+    return np.asarray(np.round(_srgb(lab) * 255), np.uint8)
+
+
+@cache
+def _colours(palette: str, reverse: bool) -> Bytes8:
+    colours = np.zeros((256, 4), np.uint8)
+    colours[1:, :3] = ramp(palette)[::-1] if reverse else ramp(palette)
+    colours[1:, 3] = 255
+    colours.flags.writeable = False
+    return colours
+
+
+LMS = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+LAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def _oklab(srgb: Floats) -> Floats:
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    return np.asarray(np.cbrt(linear @ LMS.T) @ LAB.T, np.float64)
+
+
+def _srgb(lab: Floats) -> Floats:
+    linear = (lab @ np.linalg.inv(LAB).T) ** 3 @ np.linalg.inv(LMS).T
+    linear = np.clip(linear, 0, 1)
+    return np.asarray(np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055), np.float64)
+
+
+def lightness(palette: str) -> Floats:
+    """[255] OKLab lightness of a palette's colours, 0 black to 1 white."""
+    return _oklab(ramp(palette).astype(np.float64) / 255)[:, 0]
