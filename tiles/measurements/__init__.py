@@ -1,0 +1,29 @@
+"""Measurements that models are held against: flux towers, county yields, soil-carbon experiments.
+
+Every reader takes one folder, laid out as below, and gives typed frozen objects in the vocabulary's names and units.
+A file that is not there is not an error: its part is absent. A file that is there but cannot be understood raises
+`BadMeasurements` with the file, the column and what was expected.
+
+Layout of a folder of measurements (`.csv` or `.csv.gz`; first row = column names; an empty cell = missing):
+
+    flux/own_sites.csv   one row per tower of yours. Needed: site, latitude, longitude. Optional: title, elevation,
+                         utc_offset, group (towers of one group are one place and are held out together), and the soil:
+                         bulk_density, sand, silt, clay, field_capacity, wilting_point, ksat, soc_content.
+    flux/own_daily.csv   one row per tower and local standard day. Needed: site, date (YYYY-MM-DD). The other columns
+                         are daily variables of the vocabulary in its units: forcing (tmean, tmin, tmax, precip, srad,
+                         vpd, wind, rnet, irrigation, co2) and observed (nee, gpp, reco, le, h, et, lai,
+                         soil_moisture). `<observed>_qc`, 0..1, is the measured fraction: days below 0.8 are not scored.
+    flux/own_years.csv   one row per tower and year. Needed: site, year, crop (code of the Cropland Data Layer).
+                         Optional: sowing_doy, harvest_doy, irrigated, residue_removed, tillage, yield (gC m-2).
+    flux/...             the files of FLUXNET2015, Mead, US-Bi1 and US-Tw3 named in `sources`, read as published.
+    yield/us_county_yields.csv.gz   Needed: fips, year, crop, yield_t_ha (t/ha at market moisture). Optional: county.
+    soc/lte_soc_timeseries.csv      Needed: site, Year, treatment, soc (gC m-2).
+"""
+
+from __future__ import annotations
+
+from .tables import BadMeasurements
+from .towers import Tower, read_towers, tower_forcing
+from .weather import with_monthly_rain
+
+__all__ = ["BadMeasurements", "Tower", "read_towers", "tower_forcing", "with_monthly_rain"]
