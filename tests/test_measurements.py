@@ -245,3 +245,47 @@ def test_a_folder_without_towers_has_none_and_a_damaged_file_is_a_sentence(tmp_p
     (tmp_path / "flux/fluxnet2015_cropland_daily.csv.gz").write_bytes(b"\x1f\x8b\x08 no gzip")
     with pytest.raises(BadMeasurements, match="cannot be read as CSV"):
         read_towers(tmp_path)
+
+
+def test_county_yields_are_the_published_bushels(data_dir: Path) -> None:
+    from fieldflux.models.crops import MAIZE
+    from fieldflux.tiles.measurements import read_yields
+
+    found = {y.crop: y for y in read_yields(data_dir, 17001)}
+    assert set(found) >= {"maize", "soybean"}
+    maize = found["maize"]
+    raw = [r for r in lines(data_dir / "yield/us_county_yields.csv.gz") if r["fips"] == "17001" and r["crop"] == "corn"]
+    row = next(r for r in raw if r["year"] == "2012")
+    assert maize.t_ha[maize.year == 2012][0] == pytest.approx(float(row["yield_t_ha"]))
+    # bushels per acre of the same year, through the crop's own conversion and back
+    assert MAIZE.bu_ac(MAIZE.carbon_m2(float(row["yield_t_ha"]))) == pytest.approx(float(row["yield_bu_ac"]), abs=0.02)
+    assert (np.diff(maize.year) > 0).all()
+    assert read_yields(data_dir / "nowhere", 17001) == []
+
+
+def test_yearly_sums_of_satellite_gpp(data_dir: Path) -> None:
+    from fieldflux.tiles.measurements import read_county_gpp
+
+    found = {g.crop: g for g in read_county_gpp(data_dir, 17001)}
+    raw = lines(data_dir / "vegetation/slope_gpp_il_17001_17003_daily_2000_2020.csv.gz")
+    by_hand = math.fsum(
+        float(r["GPP_gC_m2_d"]) for r in raw if (r["fips"], r["crop"], r["year"]) == ("17001", "soy", "2007")
+    )
+    soy = found["soybean"]
+    assert soy.total[soy.year == 2007][0] == pytest.approx(by_hand)
+    assert soy.year.tolist() == list(range(2000, 2021))
+
+
+def test_soil_series_keep_each_treatment_apart_and_know_their_trend(data_dir: Path, tmp_path: Path) -> None:
+    from fieldflux.tiles.measurements import read_soil_series
+
+    series = {(s.site, s.treatment): s for s in read_soil_series(data_dir)}
+    unfertilised = series["Broadbalk", "Broadbalk_0N"]
+    assert (unfertilised.year[0], unfertilised.soc[0]) == (1843, 3568.0)
+    assert (unfertilised.trend() or 0) < 0 < (series["Broadbalk", "Broadbalk_FYM1843"].trend() or 0)
+    (tmp_path / "soc").mkdir()
+    (tmp_path / "soc/lte_soc_timeseries.csv").write_text(
+        "site,Year,treatment,soc_g_m2\nHere,2000,till,5000\nHere,2010,till,5100\nHere,2020,till,5200\n"
+    )
+    (mine,) = read_soil_series(tmp_path)
+    assert mine.trend() == pytest.approx(10.0)

@@ -17,13 +17,29 @@ Layout of a folder of measurements (`.csv` or `.csv.gz`; first row = column name
                          Optional: sowing_doy, harvest_doy, irrigated, residue_removed, tillage, yield (gC m-2).
     flux/...             the files of FLUXNET2015, Mead, US-Bi1 and US-Tw3 named in `sources`, read as published.
     yield/us_county_yields.csv.gz   Needed: fips, year, crop, yield_t_ha (t/ha at market moisture). Optional: county.
-    soc/lte_soc_timeseries.csv      Needed: site, Year, treatment, soc (gC m-2).
+    soc/lte_soc_timeseries.csv      Needed: site, Year, treatment, soc_g_m2 (gC m-2).
 """
 
 from __future__ import annotations
 
+from .gpp import CountyGpp, read_county_gpp
+from .soilcarbon import SoilSeries, read_soil_series
 from .tables import BadMeasurements
-from .towers import Tower, read_towers, tower_forcing
+from .tower import Tower, tower_forcing
+from .towers import read_towers
 from .weather import with_monthly_rain
+from .yields import Yields, read_yields
 
-__all__ = ["BadMeasurements", "Tower", "read_towers", "tower_forcing", "with_monthly_rain"]
+__all__ = [
+    "BadMeasurements",
+    "CountyGpp",
+    "SoilSeries",
+    "Tower",
+    "Yields",
+    "read_county_gpp",
+    "read_soil_series",
+    "read_towers",
+    "read_yields",
+    "tower_forcing",
+    "with_monthly_rain",
+]

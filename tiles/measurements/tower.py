@@ -19,8 +19,6 @@ FORCING = ("tmean", "tmin", "tmax", "precip", "srad", "vpd", "wind", "rnet", "ir
 OBSERVED = ("nee", "gpp", "reco", "le", "h", "et", "lai", "soil_moisture")
 YEARLY = ("crop", "sowing_doy", "harvest_doy", "irrigated", "residue_removed", "tillage")
 SOIL = ("bulk_density", "sand", "silt", "clay", "field_capacity", "wilting_point", "ksat", "soc_content")
-# Weather that is handed over even where it is missing, so that a model can say which of it is.
-_ALWAYS = ("tmean", "tmin", "tmax", "precip", "srad", "vpd", "wind")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +81,8 @@ def tower_forcing(
 
     years: consecutive calendar years, default all; only the days that the tower has of them. days: first and last day
     instead. given_gpp: hand the measured GPP to the model, its negative values (night noise of the partitioning) as 0,
-    NaN where missing. Optional inputs that are nowhere known at the tower are left out, not handed over as NaN.
+    NaN where missing and in years of which no day may be scored. Inputs that are nowhere known at the tower are left
+    out, not handed over as NaN.
     Raises ValueError where the years are not consecutive or not the tower's, or GPP is asked for and was not measured.
     """
     first, last = days if days is not None else _span(tower, years)
@@ -103,14 +102,20 @@ def tower_forcing(
         daily={
             name: values[None, part].astype(np.float32)
             for name, values in tower.forcing.items()
-            if name in _ALWAYS or np.isfinite(values[part]).any()
+            if np.isfinite(values[part]).any()
         },
         weather=np.zeros(1, np.int64),
         annual={name: values[None, in_years].astype(np.float32) for name, values in tower.annual.items()},
         static={name: np.array([value], np.float32) for name, value in tower.static.items()},
-        gpp_given=np.maximum(tower.observed["gpp"], 0.0)[None, part].astype(np.float32) if given_gpp else None,
+        gpp_given=_given_gpp(tower)[None, part].astype(np.float32) if given_gpp else None,
         gpp_unit=np.zeros((1, len(touched)), np.int64) if given_gpp else None,
     )
+
+
+def _given_gpp(tower: Tower) -> Array:
+    of_day = tower.year_of_day()
+    usable = np.isin(of_day, np.unique(of_day[tower.good["gpp"]]))
+    return np.where(usable, np.maximum(tower.observed["gpp"], 0.0), np.nan)
 
 
 def _span(tower: Tower, years: Sequence[int] | None) -> tuple[date, date]:
