@@ -1,0 +1,345 @@
+"""How a store lies on disk: Zarr v3 groups, arrays, shards and their CF attributes.
+
+manifest.json                     model, cube, code, extent: what the numbers came from
+epoch, generation                 change whenever content is added, or replaced: readers watch them
+blocks/2019/b016-039.json         marker and record: this block and year is whole
+2019/                             a plain CF data set: gpp (time, y, x), yield (y, x), gpp_year (y, x), x, y, time
+2019/level1/ … level4/            the same at cells 2, 4, 8 and 16 times as wide
+2019/members/                     gpp, ra, rh and yearly values of each member of an ensemble
+states/2019/b016-039.safetensors  the model's memory at the end of the year
+overlay/2019/                     chunks computed on demand, one file each for days and years; not in 2019/
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fieldflux.models.variables import VARIABLES, Variable
+
+from .grid import Grid, Window, transformer
+from .packing import FILL, step_of
+from .pyramid import levels_of
+
+DAYS_IN_CHUNK = 61
+DAYS_IN_SHARD = 366
+LEVEL_DAYS_IN_CHUNK = 16
+LEVEL_DAYS_IN_SHARD = 368
+FLUXES = ("gpp", "ra", "rh", "reco", "nee")
+"""Kept as yearly values of each member."""
+MEMBER_DAYS = ("gpp", "ra", "rh")
+"""Kept day by day of each member: reco and nee follow from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a store's arrays hold and how they are cut."""
+
+    grid: Grid
+    window: Window
+    daily: tuple[str, ...]
+    annual: tuple[str, ...]
+    members: int
+
+    @property
+    def yearly(self) -> tuple[str, ...]:
+        """Names of the arrays with one value a year: annual variables, then daily ones over the year."""
+        return (*self.annual, *(f"{name}_year" for name in self.daily))
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        return levels_of(self.grid.block)
+
+    @property
+    def member_daily(self) -> tuple[str, ...]:
+        return tuple(n for n in MEMBER_DAYS if n in self.daily) if self.members > 1 else ()
+
+    @property
+    def member_yearly(self) -> tuple[str, ...]:
+        if self.members == 1:
+            return ()
+        return (*self.annual, *(f"{n}_year" for n in FLUXES if n in self.daily))
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        """Rows and columns of chunks in the extent."""
+        rows, cols = self.window.shape
+        return rows // self.grid.chunk, cols // self.grid.chunk
+
+
+def days_in(year: int) -> int:
+    """366 in leap years, else 365."""
+    return (date(year, 12, 31) - date(year, 1, 1)).days + 1
+
+
+def write_root(folder: Path, title: str, source: str) -> None:
+    """Write the group that holds the years."""
+    import zarr
+
+    root = zarr.open_group(folder, mode="w", zarr_format=3)
+    root.attrs.update({"Conventions": "CF-1.10", "title": title, "source": source})
+
+
+def write_year(folder: Path, layout: Layout, year: int, title: str, source: str) -> None:
+    """Write the metadata and coordinates of a year's groups; data come later, shard by shard."""
+    import zarr
+
+    root = zarr.open_group(folder, mode="w", zarr_format=3)
+    about = {"Conventions": "CF-1.10", "title": title, "source": source}
+    root.attrs.update(about)
+    _raster_group(root, layout, year, level=0)
+    for level in layout.levels:
+        group = root.create_group(f"level{level}")
+        group.attrs.update({**about, "comment": f"Mean of the valid cells in each square of {2**level} x {2**level}."})
+        _raster_group(group, layout, year, level)
+    if layout.members > 1:
+        _member_group(root.create_group("members"), layout, year, about)
+    with warnings.catch_warnings():
+        # The text of Zarr v3 does not name metadata in one place yet; xarray and zarr read it.
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(folder)
+
+
+def gather_root(root: Path) -> bytes:
+    """The root group's metadata with those of all years in it, so that xarray opens a year with one request."""
+    group = json.loads((root / "zarr.json").read_bytes())
+    metadata: dict[str, Any] = {}
+    for year in sorted(year_folders(root)):
+        own = json.loads((root / str(year) / "zarr.json").read_bytes())
+        below = own.pop("consolidated_metadata")["metadata"]
+        metadata[str(year)] = own
+        for name, found in below.items():
+            found.pop("consolidated_metadata", None)
+            metadata[f"{year}/{name}"] = found
+    group["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metadata}
+    return json.dumps(group, separators=(",", ":")).encode()
+
+
+def write_overlay_year(folder: Path, layout: Layout, year: int) -> None:
+    """Write the metadata of a year's overlay: one file a chunk for all daily values, one for all yearly ones."""
+    import zarr
+
+    root = zarr.open_group(folder, mode="w", zarr_format=3)
+    rows, cols = layout.window.shape
+    n, days = layout.grid.chunk, days_in(year)
+    for name, daily, yearly, members in (
+        ("", layout.daily, layout.yearly, 1),
+        ("members_", layout.member_daily, layout.member_yearly, layout.members),
+    ):
+        if daily:
+            k = len(daily) * members
+            root.create_array(
+                f"{name}daily",
+                shape=(k, days, rows, cols),
+                shards=(k, DAYS_IN_SHARD, n, n),
+                chunks=(1, DAYS_IN_CHUNK, n, n),
+                dtype="int16",
+                fill_value=FILL,
+                compressors=_codecs(2),
+                attributes={"variables": list(daily), "scale_factors": [step_of(v) for v in daily], "members": members},
+            )
+        if yearly:
+            k = len(yearly) * members
+            root.create_array(
+                f"{name}yearly",
+                shape=(k, rows, cols),
+                chunks=(k, n, n),
+                dtype="float32",
+                fill_value=float("nan"),
+                compressors=_codecs(4),
+                attributes={"variables": list(yearly), "members": members},
+            )
+
+
+def _raster_group(group: Any, layout: Layout, year: int, level: int) -> None:
+    rows, cols = (n >> level for n in layout.window.shape)
+    n = layout.grid.block >> level
+    days = days_in(year)
+    _place(group, layout, level)
+    _time(group, year)
+    if level:
+        chunk = 64 if n % 64 == 0 else n
+        cut = {"chunks": (LEVEL_DAYS_IN_CHUNK, chunk, chunk), "shards": (LEVEL_DAYS_IN_SHARD, n, n)}
+    else:
+        cut = {"chunks": (DAYS_IN_CHUNK, layout.grid.chunk, layout.grid.chunk), "shards": (DAYS_IN_SHARD, n, n)}
+    for name in layout.daily:
+        group.create_array(
+            name,
+            shape=(days, rows, cols),
+            dtype="int16",
+            fill_value=FILL,
+            compressors=_codecs(2),
+            dimension_names=("time", "y", "x"),
+            attributes=_daily_attributes(VARIABLES[name]),
+            **cut,
+        )
+    for name in layout.yearly:
+        group.create_array(
+            name,
+            shape=(rows, cols),
+            dtype="float32",
+            chunks=(n, n),
+            fill_value=float("nan"),
+            compressors=_codecs(4),
+            dimension_names=("y", "x"),
+            attributes=_yearly_attributes(name, year),
+        )
+
+
+def _member_group(group: Any, layout: Layout, year: int, about: dict[str, str]) -> None:
+    rows, cols = layout.window.shape
+    n, chunk, m = layout.grid.block, layout.grid.chunk, layout.members
+    group.attrs.update({**about, "comment": "Each member of the ensemble; reco = ra + rh, nee = ra + rh - gpp."})
+    _place(group, layout, 0)
+    _time(group, year)
+    _coordinate(group, "member", np.arange(m, dtype=np.int32), {"long_name": "member of the ensemble"})
+    for name in layout.member_daily:
+        group.create_array(
+            name,
+            shape=(m, days_in(year), rows, cols),
+            dtype="int16",
+            chunks=(1, DAYS_IN_CHUNK, chunk, chunk),
+            shards=(m, DAYS_IN_SHARD, n, n),
+            fill_value=FILL,
+            compressors=_codecs(2),
+            dimension_names=("member", "time", "y", "x"),
+            attributes=_daily_attributes(VARIABLES[name]),
+        )
+    for name in layout.member_yearly:
+        group.create_array(
+            name,
+            shape=(m, rows, cols),
+            dtype="float32",
+            chunks=(m, n, n),
+            fill_value=float("nan"),
+            compressors=_codecs(4),
+            dimension_names=("member", "y", "x"),
+            attributes=_yearly_attributes(name, year),
+        )
+
+
+def _codecs(size: int) -> list[Any]:
+    from zarr.codecs import BloscCodec, Crc32cCodec
+
+    # The checksum makes a flipped bit an error instead of a number.
+    return [BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=size), Crc32cCodec()]
+
+
+def _daily_attributes(v: Variable) -> dict[str, Any]:
+    step = step_of(v.name)
+    when = "point" if v.over_time == "last" else "mean"
+    found = {
+        "long_name": v.long_name,
+        "units": v.unit,
+        "scale_factor": step,
+        "_FillValue": FILL,
+        "valid_min": max(round(v.low / step), -32767),
+        "valid_max": min(round(v.high / step), 32767),
+        "cell_methods": f"time: {when} area: mean",
+        "grid_mapping": "spatial_ref",
+    }
+    return found | _named(v)
+
+
+def _yearly_attributes(name: str, year: int) -> dict[str, Any]:
+    v = VARIABLES[name.removesuffix("_year")]
+    over = {"sum": "sum", "mean": "mean", "last": "point"}[v.over_time]
+    text = v.long_name if v.period == "year" else f"{v.long_name}, {_over_words(v)} {year}"
+    found = {
+        "long_name": text,
+        "units": v.unit if v.period == "year" else v.unit_over("year"),
+        "cell_methods": f"time: {over} area: mean",
+        "grid_mapping": "spatial_ref",
+        "year": year,
+    }
+    # A sum over the year has another unit than CF's name for the daily rate allows.
+    return found | (_named(v) if v.over_time != "sum" else {})
+
+
+def _over_words(v: Variable) -> str:
+    return {"sum": "sum of", "mean": "mean of", "last": "at the end of"}[v.over_time]
+
+
+def _named(v: Variable) -> dict[str, str]:
+    named = {"standard_name": v.standard_name} if v.standard_name else {}
+    return named | ({"comment": f"Sign: {v.sign}."} if v.sign else {})
+
+
+def _place(group: Any, layout: Layout, level: int) -> None:
+    """x, y and the grid mapping."""
+    g, w = layout.grid, layout.window
+    size = g.size * 2**level
+    rows, cols = (n >> level for n in w.shape)
+    x0, y0 = g.x0 + w.col0 * g.size, g.y0 - w.row0 * g.size
+    x = x0 + (np.arange(cols) + 0.5) * size
+    y = y0 - (np.arange(rows) + 0.5) * size
+    for name, values, text in (("x", x, "easting of the cell's centre"), ("y", y, "northing of the cell's centre")):
+        about = {
+            "standard_name": f"projection_{name}_coordinate",
+            "long_name": text,
+            "units": "m",
+            "axis": name.upper(),
+        }
+        _coordinate(group, name, values, about)
+    mapping = {**_crs(g.crs), "GeoTransform": f"{x0!r} {size!r} 0.0 {y0!r} 0.0 {-size!r}"}
+    group.create_array("spatial_ref", shape=(), dtype="int32", fill_value=0, attributes=mapping, dimension_names=())
+
+
+def _crs(crs: str) -> dict[str, Any]:
+    from pyproj import CRS
+
+    transformer("EPSG:4326", crs)  # a clear error for an unknown system
+    found: dict[str, Any] = json.loads(json.dumps(CRS.from_user_input(crs).to_cf(), default=float))
+    return found
+
+
+def _time(group: Any, year: int) -> None:
+    about = {
+        "standard_name": "time",
+        "long_name": "local standard day",
+        "units": f"days since {year}-01-01",
+        "calendar": "standard",
+        "axis": "T",
+    }
+    _coordinate(group, "time", np.arange(days_in(year), dtype=np.int32), about)
+
+
+def _coordinate(group: Any, name: str, values: Any, attributes: dict[str, Any]) -> None:
+    # In one chunk: xarray reads coordinates when it opens a group, one request each.
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=values.shape,
+        dimension_names=(name,),
+        attributes=attributes,
+    )
+    array[:] = values
+
+
+def shards(dimensions: int, row: int, col: int) -> str:
+    """Path, under its array, of the shard of the block or chunk (row, col) of the extent."""
+    return "/".join(["c", *["0"] * (dimensions - 2), str(row), str(col)])
+
+
+def year_folders(root: Path) -> Iterator[int]:
+    """Years whose group exists."""
+    for entry in root.iterdir():
+        if entry.name.isdigit() and len(entry.name) == 4:
+            yield int(entry.name)
+
+
+def split(outputs: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Daily and annual variables among a model's outputs. Raises NotPackable, UnknownVariable."""
+    from fieldflux.models.variables import variable
+
+    daily = tuple(n for n in outputs if variable(n).period == "day")
+    for name in daily:
+        step_of(name)
+    return daily, tuple(n for n in outputs if variable(n).period == "year")

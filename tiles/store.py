@@ -1,0 +1,813 @@
+"""The output store: what a model said of every cell and day of a cube, packed, cut for both maps and series.
+
+Readers and writers may be many, in one process or several. Blocks appear whole: a block and year is first written
+beside the store's arrays, then renamed into them, and only then marked. Readers look at one small file, at most once a
+second, to see what is new.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fieldflux.models.contract import Model
+from fieldflux.models.variables import variable as vocabulary
+from numpy.typing import NDArray
+
+from . import state as states
+from .files import StoreFull, StoreReadOnly, disk_faults, scratch, write_synced, write_whole
+from .grid import Block, Grid, Window
+from .layout import Layout, gather_root, shards, split, write_overlay_year, write_root, write_year, year_folders
+from .manifest import (
+    FORMAT,
+    NAME,
+    BadStore,
+    CubeUsed,
+    Manifest,
+    ModelUsed,
+    Record,
+    WrongStore,
+    chunk_marker,
+    code_version,
+    marked,
+    marker,
+    now,
+    read_manifest,
+    read_record,
+    read_token,
+    write_token,
+)
+from .packing import FILL, Counts, minus, plus, unpack
+from .pyramid import coarse_counts, coarse_values, count_levels
+from .state import CellState
+from .surface import CubeLike
+
+__all__ = [
+    "BadStore",
+    "NotInStore",
+    "Store",
+    "StoreFull",
+    "StoreReadOnly",
+    "WrongStore",
+    "YearData",
+    "create_store",
+    "open_or_create_store",
+    "open_store",
+]
+
+CACHE_BYTES = 192 * 2**20
+LOOK_EVERY = 1.0
+
+
+class NotInStore(ValueError):
+    """A variable, member, day or level that a store does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class YearData:
+    """Packed outputs of one year over a square of cells (a block or a chunk).
+
+    daily: name -> int16 [day, y, x]. yearly: name (annual, and "<daily>_year") -> float32 [y, x].
+    member_daily: name -> int16 [member, day, y, x]. member_yearly: name -> float32 [member, y, x].
+    """
+
+    daily: Mapping[str, Counts]
+    yearly: Mapping[str, NDArray[np.float32]]
+    member_daily: Mapping[str, Counts] = field(default_factory=dict)
+    member_yearly: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What was readable when a reader last looked."""
+
+    token: str
+    generation: str
+    blocks: Mapping[int, NDArray[np.bool_]]
+    chunks: Mapping[int, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One array of one year: where it lies in whole blocks, and in the overlay of chunks."""
+
+    year: int
+    array: str
+    index: tuple[Any, ...]
+    overlay: str
+    overlay_index: tuple[Any, ...]
+    level: int
+
+
+class Store:
+    """An open store. Safe to share between threads; windows are in absolute rows and columns of the grid.
+
+    cache_bytes: room for decoded chunks. look_every: seconds between looks for what others have written.
+    """
+
+    def __init__(
+        self, path: Path, manifest: Manifest, cache_bytes: int = CACHE_BYTES, look_every: float = LOOK_EVERY
+    ) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.grid: Grid = manifest.the_grid()
+        self.window: Window = manifest.the_window()
+        """Extent: the cube's window, grown to whole blocks."""
+        self.years: tuple[int, ...] = manifest.cube.years
+        self.members: int = manifest.model.members
+        self.layout = Layout(self.grid, self.window, manifest.daily, manifest.annual, self.members)
+        self._cache_bytes = cache_bytes
+        self._look_every = look_every
+        self._lock = threading.Lock()
+        self._arrays: dict[str, Any] = {}
+        self._context: Any = None
+        self._present: set[str] = set()
+        self._next_look = 0.0
+        self._view = _View("", "", {}, {})
+
+    # What it is
+
+    @property
+    def model_id(self) -> str:
+        return self.manifest.model.id
+
+    @property
+    def weights_sha256(self) -> str:
+        return self.manifest.model.weights_sha256
+
+    @property
+    def cube_id(self) -> str:
+        return self.manifest.cube.id
+
+    @property
+    def cube_hash(self) -> str:
+        return self.manifest.cube.hash
+
+    @property
+    def daily(self) -> tuple[str, ...]:
+        return self.manifest.daily
+
+    @property
+    def annual(self) -> tuple[str, ...]:
+        return self.manifest.annual
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Daily variables, then annual ones."""
+        return (*self.daily, *self.annual)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Levels of the pyramid, 0 = the cells."""
+        return (0, *self.layout.levels)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        return tuple(self.window.blocks(self.grid))
+
+    @property
+    def snapshot(self) -> str:
+        """A short text that changes whenever something that can be read changes."""
+        return self._look().token
+
+    def check(self, model: Model | None = None, cube: CubeLike | None = None) -> None:
+        """Raise WrongStore unless the store was made by this model, from this cube."""
+        used = self.manifest
+        if model is not None and (model.card.id, model.card.weights_sha256) != (
+            used.model.id,
+            used.model.weights_sha256,
+        ):
+            raise WrongStore(
+                f"The store {self.path} was made by model '{used.model.id}' with weights "
+                f"{used.model.weights_sha256[:12]}…, not by '{model.card.id}' with weights "
+                f"{model.card.weights_sha256[:12]}…. Choose another folder for this model's store."
+            )
+        if cube is not None and (cube.id, cube.hash) != (used.cube.id, used.cube.hash):
+            raise WrongStore(
+                f"The store {self.path} was made from cube '{used.cube.id}' with content {used.cube.hash[:12]}…, not "
+                f"from '{cube.id}' with content {cube.hash[:12]}…. Choose another folder for this cube's store."
+            )
+
+    # What is there
+
+    def complete(self, block: Block, year: int) -> bool:
+        """Whether a block and year is whole and readable."""
+        found = self._look().blocks.get(year)
+        i, j = self._place(block)
+        return found is not None and 0 <= i < found.shape[0] and 0 <= j < found.shape[1] and bool(found[i, j])
+
+    def computed(self, year: int) -> NDArray[np.bool_]:
+        """[chunk rows, chunk columns] of the extent: which chunks of `grid.chunk` cells can be read for the year.
+
+        Index (i, j) is the chunk whose first cell is (window.row0 + i * chunk, window.col0 + j * chunk).
+        """
+        view = self._look()
+        found = np.zeros(self.layout.chunks, bool)
+        if year in view.chunks:
+            found |= view.chunks[year]
+        if year in view.blocks:
+            k = self.grid.block // self.grid.chunk
+            found |= np.repeat(np.repeat(view.blocks[year], k, axis=0), k, axis=1)
+        return found
+
+    def record(self, block: Block, year: int) -> Record:
+        """How a block and year was made. Raises BadStore where it was not."""
+        return read_record(marker(self.path, block.name, year))
+
+    def records(self) -> list[Record]:
+        """All records of whole blocks and years, by name and year."""
+        names = [(name, year) for year, all_names in marked(self.path / "blocks").items() for name in all_names]
+        return [read_record(marker(self.path, name, year)) for name, year in sorted(names)]
+
+    # Reading
+
+    def read_days(
+        self, variable: str, window: Window, first: date, last: date, member: int | None = None
+    ) -> NDArray[np.float32]:
+        """[day, row, col] values from `first` to `last`, both included; NaN = missing, not computed, or outside.
+
+        member: one of the ensemble (only of the carbon fluxes); None: the ensemble's mean.
+        """
+        return unpack(variable, self.read_packed(variable, window, first, last, member))
+
+    def read_packed(self, variable: str, window: Window, first: date, last: date, member: int | None = None) -> Counts:
+        """As `read_days`, in counts: multiply by `VARIABLES[variable].step`; -32768 = missing."""
+        self._require(variable, daily=True)
+        if last < first:
+            raise NotInStore(f"The last day ({last}) lies before the first ({first}). Exchange them.")
+        derived = self._member_parts(variable, member)
+        if derived is not None:
+            gpp, ra, rh = (self.read_packed(n, window, first, last, member) for n in ("gpp", "ra", "rh"))
+            reco, _ = plus(ra, rh)
+            return reco if variable == "reco" else minus(reco, gpp)[0]
+        view = self._look()
+        days = (last - first).days + 1
+        asks = [
+            (slice((a - first).days, (b - first).days + 1), self._daily_ask(variable, a.year, _days(a, b), 0, member))
+            for a, b in _by_year(first, last)
+        ]
+        return np.asarray(self._gather(asks, window, (days,), np.dtype(np.int16), view))
+
+    def read_counts(self, variable: str, day: date, window: Window, level: int = 0) -> Counts:
+        """[row, col] counts of one day for drawing; -32768 = missing, not computed, or outside.
+
+        level: of the pyramid; rows and columns of `window` are then cells of that level (`row // 2**level`).
+        """
+        self._require(variable, daily=True, level=level)
+        ask = self._daily_ask(variable, day.year, day.timetuple().tm_yday - 1, level, None)
+        return np.asarray(self._gather([(..., ask)], window, (), np.dtype(np.int16), self._look()))
+
+    def read_year(
+        self, variable: str, window: Window, year: int, member: int | None = None, level: int = 0
+    ) -> NDArray[np.float32]:
+        """[row, col] values of the year: annual variables, or daily ones summed, averaged or taken at its end.
+
+        Units are those of `Variable.unit_over("year")`. NaN = missing, not computed, or outside. level: as in
+        `read_counts`.
+        """
+        self._require(variable, daily=False, level=level)
+        ask = self._yearly_ask(variable, year, level, member)
+        return np.asarray(self._gather([(..., ask)], window, (), np.dtype(np.float32), self._look()))
+
+    # Writing
+
+    def write_block(self, block: Block, year: int, data: YearData, record: Record, state: CellState | None) -> None:
+        """Make a block and year readable, all of it at once, with its pyramid and the model's memory at its end.
+
+        Raises StoreFull, StoreReadOnly; the store then is as before.
+        """
+        i, j = self._place(block)
+        self.ensure_year(year)
+        parts: list[tuple[str, Mapping[str, Counts], Mapping[str, NDArray[np.float32]]]] = [
+            (f"{year}/level{level}" if level else str(year), daily, yearly)
+            for level, (daily, yearly) in enumerate(self._with_levels(data))
+        ]
+        if self.members > 1:
+            parts.append((f"{year}/members", data.member_daily, data.member_yearly))
+        arrays: list[tuple[str, NDArray[Any], str]] = []
+        for at, daily, yearly in parts:
+            both: dict[str, NDArray[Any]] = {**daily, **yearly}
+            arrays += [(f"{at}/{name}", array, shards(array.ndim, i, j)) for name, array in both.items()]
+        mark = marker(self.path, block.name, year)
+        self._commit(arrays, mark, record, self._state_path(block.name, year), state)
+
+    def write_chunk(
+        self, row: int, col: int, year: int, data: YearData, record: Record, state: CellState | None
+    ) -> None:
+        """Make a chunk and year, computed on demand, readable; (row, col) as in `computed`. Raises as `write_block`."""
+        self.ensure_year(year)
+        at = f"overlay/{year}"
+        arrays: list[tuple[str, NDArray[Any], str]] = []
+        for prefix, daily, yearly in (
+            ("", data.daily, data.yearly),
+            ("members_", data.member_daily, data.member_yearly),
+        ):
+            if daily:
+                stack = _stack(list(daily.values()), 3)
+                arrays.append((f"{at}/{prefix}daily", stack, shards(4, row, col)))
+            if yearly:
+                stack = _stack(list(yearly.values()), 2)
+                arrays.append((f"{at}/{prefix}yearly", stack, shards(3, row, col)))
+        name = self.chunk_name(row, col)
+        self._commit(arrays, chunk_marker(self.path, name, year), record, self._state_path(name, year), state)
+
+    def ensure_year(self, year: int) -> None:
+        """Make the groups of a year, unless they are there."""
+
+        def group(folder: Path) -> None:
+            write_year(folder, self.layout, year, self._title, self._source)
+
+        def overlay(folder: Path) -> None:
+            write_overlay_year(folder, self.layout, year)
+
+        for final, write in ((self.path / str(year), group), (self.path / "overlay" / str(year), overlay)):
+            if final.exists():
+                continue
+            with disk_faults("the store's metadata", self.path):
+                unfinished = scratch(self.path)
+                try:
+                    write(unfinished)
+                    final.parent.mkdir(exist_ok=True)
+                    os.rename(unfinished, final)
+                except OSError:
+                    # Another process may have made the same group a moment ago.
+                    if not final.exists():
+                        raise
+                finally:
+                    shutil.rmtree(unfinished, ignore_errors=True)
+                if final.parent == self.path:
+                    self._gather_metadata()
+
+    def _gather_metadata(self) -> None:
+        with disk_faults("the store's metadata", self.path):
+            years: set[int] | None = None
+            # Until no other process made a year meanwhile.
+            while years != set(year_folders(self.path)):
+                years = set(year_folders(self.path))
+                write_whole(self.path / "zarr.json", gather_root(self.path), self.path)
+
+    def forget(self, block: Block, year: int) -> None:
+        """Make a block and year unreadable, so that the next run computes it again."""
+        with disk_faults("the store's record", self.path):
+            marker(self.path, block.name, year).unlink(missing_ok=True)
+            write_token(self.path, "generation")
+            write_token(self.path, "epoch")
+        self._next_look = 0.0
+
+    def state(self, block: Block, year: int) -> CellState | None:
+        """The model's memory of a block's cells at the end of a year; None where it is not kept."""
+        return self._read_state(block.name, year)
+
+    def chunk_state(self, row: int, col: int, year: int) -> CellState | None:
+        """The model's memory of a chunk's cells at the end of a year; None where it is not kept."""
+        return self._read_state(self.chunk_name(row, col), year)
+
+    def chunk_name(self, row: int, col: int) -> str:
+        """Name of a chunk in files and messages, by its number on the grid."""
+        n = self.grid.chunk
+        return f"c{self.window.row0 // n + row:04d}-{self.window.col0 // n + col:04d}"
+
+    def chunk_window(self, row: int, col: int) -> Window:
+        """Cells of a chunk; (row, col) as in `computed`."""
+        n = self.grid.chunk
+        row0, col0 = self.window.row0 + row * n, self.window.col0 + col * n
+        return Window(row0, row0 + n, col0, col0 + n)
+
+    # Internals
+
+    def _look(self) -> _View:
+        if time.monotonic() < self._next_look:
+            return self._view
+        with self._lock:
+            started = time.monotonic()
+            if started < self._next_look:
+                return self._view
+            token = read_token(self.path, "epoch")
+            if token != self._view.token:
+                generation = read_token(self.path, "generation")
+                if generation != self._view.generation:
+                    self._arrays, self._context, self._present = {}, None, set()
+                rows, cols = self.window.shape
+                n = self.grid.block
+                chunks = _flags(
+                    marked(self.path / "overlay" / "chunks"), self.window, self.grid.chunk, self.layout.chunks
+                )
+                blocks = _flags(marked(self.path / "blocks"), self.window, n, (rows // n, cols // n))
+                self._view = _View(token, generation, blocks, chunks)
+            # A large store is looked through less often, so that looking stays under a twentieth of the time.
+            elapsed = time.monotonic() - started
+            self._next_look = started + max(self._look_every, 20 * elapsed)
+            return self._view
+
+    def _place(self, block: Block) -> tuple[int, int]:
+        n = self.grid.block
+        return block.row - self.window.row0 // n, block.col - self.window.col0 // n
+
+    @property
+    def _title(self) -> str:
+        return f"{self.manifest.model.title}: {self.manifest.cube.title}"
+
+    @property
+    def _source(self) -> str:
+        used = self.manifest
+        return (
+            f"Fieldflux {used.code}, model {used.model.id} (weights sha256 {used.model.weights_sha256}), cube "
+            f"{used.cube.id} (content {used.cube.hash}). {used.cube.statement}"
+        )
+
+    def _require(self, name: str, daily: bool, level: int = 0) -> None:
+        v = vocabulary(name)
+        if name not in self.variables:
+            raise NotInStore(
+                f"The store of model '{self.model_id}' has no variable '{name}'; it has: {', '.join(self.variables)}."
+            )
+        if daily and v.period != "day":
+            raise NotInStore(f"Variable '{name}' has one value a year, not one a day. Ask for a year.")
+        if level not in self.levels:
+            raise NotInStore(f"There is no level {level}; the levels are 0 (cells) to {self.levels[-1]}.")
+
+    def _member_parts(self, name: str, member: int | None) -> tuple[str, ...] | None:
+        """The fluxes that a member's reco or nee is made of; None where the variable is kept itself."""
+        if member is None:
+            return None
+        self._require_member(member)
+        if self.members == 1 or name in self.layout.member_daily:
+            return None
+        if name in ("reco", "nee") and len(self.layout.member_daily) == 3:
+            return self.layout.member_daily
+        kept = (*self.layout.member_daily, "reco", "nee")
+        raise NotInStore(
+            f"The store keeps days of each member for {', '.join(kept)}, not for '{name}'. Ask for its mean."
+        )
+
+    def _require_member(self, member: int) -> None:
+        if not 0 <= member < self.members:
+            raise NotInStore(f"There is no member {member}; members are 0 to {self.members - 1}.")
+
+    def _daily_ask(self, name: str, year: int, days: Any, level: int, member: int | None) -> _Ask:
+        if member is None or self.members == 1:
+            at = f"{year}/level{level}/{name}" if level else f"{year}/{name}"
+            return _Ask(year, at, (days,), f"overlay/{year}/daily", (self.daily.index(name), days), level)
+        k = self.layout.member_daily.index(name) * self.members + member
+        return _Ask(year, f"{year}/members/{name}", (member, days), f"overlay/{year}/members_daily", (k, days), level)
+
+    def _yearly_ask(self, name: str, year: int, level: int, member: int | None) -> _Ask:
+        array = name if name in self.annual else f"{name}_year"
+        if member is not None:
+            self._require_member(member)
+        if member is None or self.members == 1:
+            at = f"{year}/level{level}/{array}" if level else f"{year}/{array}"
+            return _Ask(year, at, (), f"overlay/{year}/yearly", (self.layout.yearly.index(array),), level)
+        if array not in self.layout.member_yearly or level:
+            raise NotInStore(
+                f"The store keeps years of each member, without levels, for {', '.join(self.layout.member_yearly)}, "
+                f"not for '{name}'. Ask for its mean."
+            )
+        k = self.layout.member_yearly.index(array) * self.members + member
+        return _Ask(year, f"{year}/members/{array}", (member,), f"overlay/{year}/members_yearly", (k,), level)
+
+    def _gather(
+        self, asks: Sequence[tuple[Any, _Ask]], window: Window, lead: tuple[int, ...], dtype: Any, view: _View
+    ) -> NDArray[Any]:
+        """Read all parts at once, then put them in place."""
+        pending: list[tuple[Any, Window, Window, Any, _Ask]] = []
+        for where, ask in asks:
+            for part, into, index, array in self._parts(ask, window, view):
+                pending.append((where, part, into, array[index].read(), ask))
+        fill = FILL if dtype == np.int16 else np.nan
+        if len(pending) == 1 and len(asks) == 1 and pending[0][2] == window and pending[0][1] == window:
+            return np.asarray(self._result(pending[0][3], pending[0][4]))
+        out = np.full((*lead, *window.shape), fill, dtype)
+        for where, part, into, read, ask in pending:
+            found = self._result(read, ask)
+            if part != into:
+                found = _coarse(found, ask.level, part, into)
+            rows, cols = into.slices(window)
+            target = (where, rows, cols) if lead else (rows, cols)
+            out[target] = found
+        return out
+
+    def _parts(self, ask: _Ask, window: Window, view: _View) -> Any:
+        """(cells read, cells filled, index, array) for what can be read of the window.
+
+        The two windows differ only where the overlay, which has no levels, is read for a level.
+        """
+        n, level = self.grid.block >> ask.level, ask.level
+        extent = _coarser(self.window, level)
+        clip = window.intersect(extent)
+        blocks, chunks = view.blocks.get(ask.year), view.chunks.get(ask.year)
+        if clip is None or (blocks is None and chunks is None):
+            return
+        i0, i1 = (clip.row0 - extent.row0) // n, (clip.row1 - extent.row0 - 1) // n + 1
+        j0, j1 = (clip.col0 - extent.col0) // n, (clip.col1 - extent.col0 - 1) // n + 1
+        there = np.zeros((i1 - i0, j1 - j0), bool) if blocks is None else blocks[i0:i1, j0:j1]
+        if there.any():
+            array = self._array(ask.array)
+            dimensions = len(ask.index) + 2
+            for i, j in zip(*np.nonzero(there), strict=True):
+                self._check_present(ask, dimensions, i0 + int(i), j0 + int(j))
+            if there.all():
+                yield clip, clip, (*ask.index, *clip.slices(extent)), array
+                return
+        for i in range(i0, i1):
+            for j in range(j0, j1):
+                row0, col0 = extent.row0 + i * n, extent.col0 + j * n
+                part = clip.intersect(Window(row0, row0 + n, col0, col0 + n))
+                if part is None:
+                    continue
+                if there[i - i0, j - j0]:
+                    yield part, part, (*ask.index, *part.slices(extent)), array
+                elif chunks is not None:
+                    yield from self._overlay_parts(ask, part, chunks)
+
+    def _overlay_parts(self, ask: _Ask, part: Window, chunks: NDArray[np.bool_]) -> Any:
+        level, n = ask.level, self.grid.chunk
+        fine = _finer(part, level)
+        i0, i1 = (fine.row0 - self.window.row0) // n, (fine.row1 - self.window.row0 - 1) // n + 1
+        j0, j1 = (fine.col0 - self.window.col0) // n, (fine.col1 - self.window.col0 - 1) // n + 1
+        found = np.argwhere(chunks[i0:i1, j0:j1])
+        if not len(found):
+            return
+        array = self._array(ask.overlay)
+        for i, j in found:
+            chunk = self.chunk_window(i0 + int(i), j0 + int(j)).intersect(fine)
+            if chunk is not None:
+                into = chunk if level == 0 else _coarser(chunk, level)
+                yield chunk, into, (*ask.overlay_index, *chunk.slices(self.window)), array
+
+    def _array(self, at: str) -> Any:
+        found = self._arrays.get(at)
+        if found is None:
+            import tensorstore as ts
+
+            if self._context is None:
+                self._context = ts.Context({"cache_pool": {"total_bytes_limit": self._cache_bytes}})
+            # Nothing is read before it is marked, and what is marked does not change in a generation: so no file has
+            # to be looked at twice, and warm reads make no system call.
+            spec = {
+                "driver": "zarr3",
+                "kvstore": {"driver": "file", "path": f"{self.path / at}/"},
+                "recheck_cached_data": False,
+                "recheck_cached_metadata": False,
+            }
+            try:
+                found = ts.open(spec, context=self._context, open=True, read=True).result()
+            except ValueError as error:
+                raise BadStore(
+                    f"The store's metadata {self.path / at / 'zarr.json'} is missing or damaged: {_short(error)}. "
+                    f"Delete the folders {at.split('/')[0]} and blocks/{at.split('/')[0]} of the store, and run the "
+                    f"model again; other years stay."
+                ) from error
+            self._arrays[at] = found
+        return found
+
+    def _check_present(self, ask: _Ask, dimensions: int, i: int, j: int) -> None:
+        """A shard that vanished would read as missing data: look for it once."""
+        at = f"{ask.array}/{shards(dimensions, i, j)}"
+        if at not in self._present:
+            if not (self.path / at).exists():
+                raise self._damaged(at, "it is not there")
+            self._present.add(at)
+
+    def _result(self, read: Any, ask: _Ask) -> Any:
+        try:
+            return read.result()
+        except ValueError as error:
+            named = re.search(r'local file "([^"]+)"', str(error))
+            at = str(Path(named.group(1)).relative_to(self.path)) if named else ask.array
+            raise self._damaged(at, _short(error)) from error
+
+    def _damaged(self, at: str, why: str) -> BadStore:
+        parts = at.split("/")
+        overlay = parts[0] == "overlay"
+        year = int(parts[1] if overlay else parts[0])
+        i, j = (int(p) for p in parts[-2:]) if parts[-1].isdigit() else (0, 0)
+        n = self.grid.block
+        if overlay:
+            name = self.chunk_name(i, j)
+            mark = chunk_marker(self.path, name, year)
+            what = f"chunk {name}"
+        else:
+            name = Block(self.window.row0 // n + i, self.window.col0 // n + j).name
+            mark = marker(self.path, name, year)
+            what = f"block {name}"
+        return BadStore(
+            f"The store's file {self.path / at} ({what}, {year}) is damaged: {why}. Delete its marker {mark} and run "
+            f"the model again: only that {what.split()[0]} and year is recomputed."
+        )
+
+    def _with_levels(self, data: YearData) -> list[tuple[dict[str, Counts], dict[str, NDArray[np.float32]]]]:
+        """Daily and yearly arrays of level 0, 1, 2, ..."""
+        levels = self.layout.levels
+        daily: list[dict[str, Counts]] = [dict(data.daily), *({} for _ in levels)]
+        for name in self.daily:
+            if name not in ("reco", "nee") or not _has_parts(self.daily):
+                for level, counts in count_levels(data.daily[name], levels):
+                    daily[level][name] = counts
+        if _has_parts(self.daily):
+            for level in levels:
+                # From the means of their parts, so that the identities hold at every level.
+                reco, _ = plus(daily[level]["ra"], daily[level]["rh"])
+                daily[level]["reco"], daily[level]["nee"] = reco, minus(reco, daily[level]["gpp"])[0]
+                daily[level] = {n: daily[level][n] for n in self.daily}
+        yearly = [{n: coarse_values(a, level) for n, a in data.yearly.items()} for level in (0, *levels)]
+        return list(zip(daily, yearly, strict=True))
+
+    def _commit(
+        self,
+        arrays: Sequence[tuple[str, NDArray[Any], str]],
+        mark: Path,
+        record: Record,
+        state_path: Path,
+        state: CellState | None,
+    ) -> None:
+        with disk_faults("new data", self.path):
+            unfinished = scratch(self.path)
+            unfinished.mkdir()
+            try:
+                for k, (at, data, _) in enumerate(arrays):
+                    write_synced(unfinished / str(k), self._encode(at, data))
+                if state is not None:
+                    write_whole(state_path, states.dump(state), self.path)
+                replaced = False
+                for k, (at, _, shard) in enumerate(arrays):
+                    final = self.path / at / shard
+                    final.parent.mkdir(parents=True, exist_ok=True)
+                    replaced = replaced or final.exists()
+                    os.replace(unfinished / str(k), final)
+                if replaced:
+                    write_token(self.path, "generation")
+                write_whole(mark, record.model_dump_json(indent=1).encode(), self.path)
+                write_token(self.path, "epoch")
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+        self._next_look = 0.0
+
+    def _encode(self, at: str, data: NDArray[Any]) -> bytes:
+        """The bytes of a whole shard."""
+        import json
+
+        import tensorstore as ts
+
+        with open(self.path / at / "zarr.json", "rb") as file:
+            metadata = json.load(file)
+        metadata["shape"] = list(data.shape)
+        spec = {
+            "driver": "zarr3",
+            "kvstore": {"driver": "memory"},
+            "metadata": metadata,
+            # So that a shard without any data is a file too: one that is not there is then a fault.
+            "store_data_equal_to_fill_value": True,
+        }
+        array: Any = ts.open(spec, create=True, context=ts.Context()).result()
+        array.write(data).result()
+        key = shards(data.ndim, 0, 0)
+        return bytes(array.kvstore.read(key).result().value)
+
+    def _state_path(self, name: str, year: int) -> Path:
+        return self.path / "states" / str(year) / f"{name}.safetensors"
+
+    def _read_state(self, name: str, year: int) -> CellState | None:
+        path = self._state_path(name, year)
+        try:
+            return states.load(path.read_bytes(), str(path))
+        except FileNotFoundError:
+            return None
+
+
+def open_store(
+    path: Path | str,
+    model: Model | None = None,
+    cube: CubeLike | None = None,
+    cache_bytes: int = CACHE_BYTES,
+    look_every: float = LOOK_EVERY,
+) -> Store:
+    """Open a store; with a model or a cube, only one that was made by it.
+
+    Raises BadStore, WrongStore.
+    """
+    store = Store(Path(path), read_manifest(Path(path)), cache_bytes, look_every)
+    store.check(model, cube)
+    return store
+
+
+def create_store(path: Path | str, model: Model, cube: CubeLike) -> Store:
+    """Make an empty store for a model and a cube, in a folder that is not there or empty.
+
+    Raises BadStore where something is there already; NotPackable; StoreFull, StoreReadOnly.
+    """
+    root = Path(path)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise BadStore(
+            f"A store cannot be made at {root}: something is there already. Choose another folder, or open the store "
+            f"that is there."
+        )
+    card = model.card
+    daily, annual = split(model.outputs)
+    extent = cube.window.block_aligned(cube.grid)
+    manifest = Manifest(
+        format=FORMAT,
+        model=ModelUsed(
+            id=card.id,
+            title=card.title,
+            family=card.family,
+            weights_sha256=card.weights_sha256,
+            members=model.members,
+            made=card.made,
+        ),
+        cube=CubeUsed(
+            id=cube.id,
+            title=cube.title,
+            statement=cube.statement,
+            synthetic=cube.synthetic,
+            licence=cube.licence,
+            hash=cube.hash,
+            years=tuple(cube.years),
+        ),
+        code=code_version(),
+        made=now(),
+        grid=cube.grid.to_dict(),
+        window=(extent.row0, extent.row1, extent.col0, extent.col1),
+        daily=daily,
+        annual=annual,
+    )
+    with disk_faults("a new store", root):
+        store = Store(root, manifest)
+        root.mkdir(parents=True, exist_ok=True)
+        write_root(root, store._title, store._source)
+        write_token(root, "generation")
+        write_token(root, "epoch")
+        # The manifest comes last: without it, there is no store.
+        write_whole(root / NAME, manifest.model_dump_json(indent=1).encode(), root)
+    return store
+
+
+def open_or_create_store(path: Path | str, model: Model, cube: CubeLike) -> Store:
+    """The store at `path`, made if there is none. Raises as `open_store` and `create_store`."""
+    if (Path(path) / NAME).exists():
+        return open_store(path, model, cube)
+    return create_store(path, model, cube)
+
+
+def _has_parts(daily: Sequence[str]) -> bool:
+    return {"gpp", "ra", "rh", "reco", "nee"} <= set(daily)
+
+
+def _days(first: date, last: date) -> slice:
+    return slice(first.timetuple().tm_yday - 1, last.timetuple().tm_yday)
+
+
+def _by_year(first: date, last: date) -> list[tuple[date, date]]:
+    return [(max(first, date(y, 1, 1)), min(last, date(y, 12, 31))) for y in range(first.year, last.year + 1)]
+
+
+def _coarser(w: Window, level: int) -> Window:
+    s = 1 << level
+    return w if level == 0 else Window(w.row0 // s, -(-w.row1 // s), w.col0 // s, -(-w.col1 // s))
+
+
+def _finer(w: Window, level: int) -> Window:
+    s = 1 << level
+    return w if level == 0 else Window(w.row0 * s, w.row1 * s, w.col0 * s, w.col1 * s)
+
+
+def _coarse(values: Any, level: int, part: Window, into: Window) -> Any:
+    assert part.shape == _finer(into, level).shape
+    return coarse_counts(values, level) if values.dtype == np.int16 else coarse_values(values, level)
+
+
+def _flags(
+    names: Mapping[int, frozenset[str]], window: Window, size: int, shape: tuple[int, int]
+) -> dict[int, NDArray[np.bool_]]:
+    """Names such as "b016-039" as flags over the extent."""
+    found: dict[int, NDArray[np.bool_]] = {}
+    for year, of_year in names.items():
+        flags = np.zeros(shape, bool)
+        if of_year:
+            at = np.array([[int(p) for p in name[1:].split("-")] for name in of_year])
+            at -= (window.row0 // size, window.col0 // size)
+            inside = (at >= 0).all(axis=1) & (at < shape).all(axis=1)
+            flags[tuple(at[inside].T)] = True
+        found[year] = flags
+    return found
+
+
+def _stack(arrays: Sequence[NDArray[Any]], dimensions: int) -> NDArray[Any]:
+    """One leading axis over variables and, inside, members."""
+    return np.concatenate([a.reshape(-1, *a.shape[-dimensions:]) for a in arrays])
+
+
+def _short(error: Exception) -> str:
+    """The fault itself, without the library's code and its own trace."""
+    text = str(error).split(" [")[0]
+    return text.split(": ", 1)[-1].strip().rstrip(".")
