@@ -90,10 +90,14 @@ class Mesh:
     cols: Floats
     step: int
 
+    def within(self, window: Window, level: int) -> Mesh:
+        """The same corners in cells of a pyramid level, counted from the window's north-west corner."""
+        scale = 0.5**level
+        return Mesh((self.rows - window.row0) * scale, (self.cols - window.col0) * scale, self.step)
+
     def pixels(self) -> tuple[Floats, Floats]:
         """Rows and columns of the grid, as real numbers, at pixel centres: [size, size] each."""
-        weights = _weights(self.rows.shape[0] - 1, self.step)
-        return weights @ self.rows @ weights.T, weights @ self.cols @ weights.T
+        return _between(self.rows, self.step), _between(self.cols, self.step)
 
 
 def mesh(grid: Grid, address: TileAddress, near: tuple[float, float, float, float]) -> Mesh | None:
@@ -127,11 +131,11 @@ def mesh(grid: Grid, address: TileAddress, near: tuple[float, float, float, floa
     return Mesh(rows, cols, step)
 
 
-def _weights(intervals: int, step: int) -> Floats:
-    """[intervals * step, intervals + 1] weights of mesh lines for pixel centres."""
-    pixel = np.arange(intervals * step)
-    left, t = pixel // step, (pixel % step + 0.5) / step
-    weights = np.zeros((len(pixel), intervals + 1))
-    weights[pixel, left] = 1 - t
-    weights[pixel, left + 1] = t
-    return weights
+def _between(corners: Floats, step: int) -> Floats:
+    """Bilinear interpolation at pixel centres. A pixel's value comes from its four corners alone, bit for bit."""
+    n = corners.shape[0] - 1
+    t = (np.arange(step) + 0.5) / step
+    lines = (corners[:-1, None, :] + (corners[1:] - corners[:-1])[:, None, :] * t[:, None]).reshape(n * step, n + 1)
+    pixels = (lines[:, 1:] - lines[:, :-1])[:, :, None] * t
+    pixels += lines[:, :-1, None]
+    return pixels.reshape(n * step, n * step)

@@ -21,6 +21,8 @@ Bytes8 = NDArray[np.uint8]
 NODATA = 0
 """Index of the transparent entry; colours are 1 to 255, so that a diverging ramp has a middle: 128."""
 COLOURS = 255
+FULL_DAYS = 80
+"""A year's sum is shown up to as much as this many days at the highest rate shown."""
 
 CONTROL: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -96,19 +98,29 @@ class Style:
         return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def style_of(variable: Variable, palette: str | None = None, shown: tuple[float, float] | None = None) -> Style:
+def style_of(
+    variable: Variable,
+    palette: str | None = None,
+    shown: tuple[float, float] | None = None,
+    *,
+    over_year: bool = False,
+) -> Style:
     """The style of a variable: its palette and range from the vocabulary, unless given.
 
-    In a diverging palette, carbon that the land loses is orange and carbon that it gains is teal, whatever the sign of
-    the variable. Raises UnknownStyle.
+    palette: a name, with "_r" after it to turn it round. shown: lowest and highest value of the colours.
+    over_year: of its values over a year instead of its values of a day.
+    In a diverging palette, what the land loses is orange and what it gains is teal, whatever the sign of the variable.
+    Raises UnknownStyle.
     """
-    low, high = shown if shown is not None else variable.shown
+    low, high = variable.shown if shown is None else shown
+    if shown is None and over_year and variable.period == "day" and variable.over_time == "sum":
+        low, high = low * FULL_DAYS, high * FULL_DAYS
     name = variable.palette if palette is None else palette
     reverse = False
-    if name.endswith("_r"):
+    if palette is None:
+        reverse = name in DIVERGING and variable.sign != "to the atmosphere is positive"
+    elif name.endswith("_r"):
         name, reverse = name.removesuffix("_r"), True
-    elif palette is None and name in DIVERGING:
-        reverse = variable.sign != "to the atmosphere is positive"
     return Style(name, float(low), float(high), reverse)
 
 
