@@ -1,0 +1,104 @@
+/** Yearly totals: small bars with their intervals, and a table of the numbers. */
+
+import type { Column, Series } from './api';
+import { h, svg } from './dom';
+import { number, unit } from './format';
+
+export interface YearColumn {
+  name: string;
+  head: string;
+  title: string;
+  unit: string;
+  values: Column;
+  low: Column | undefined;
+  high: Column | undefined;
+}
+
+/** Bars of one yearly variable, with a whisker for the interval. */
+export function bars(column: YearColumn, years: string[], tint: (value: number) => string): HTMLElement {
+  const [wide, tall, foot, left] = [230, 104, 16, 0];
+  const all = [0, ...column.values, ...(column.low ?? []), ...(column.high ?? [])].filter((v): v is number => v !== null);
+  const [least, most] = [Math.min(...all), Math.max(...all)];
+  const reach = most - least || 1;
+  const y = (v: number): number => 8 + ((most - v) / reach) * (tall - 16);
+  const slot = (wide - left) / years.length;
+  const marks = years.flatMap((year, i) => {
+    const value = column.values[i];
+    const middle = left + slot * (i + 0.5);
+    const parts: SVGElement[] = [];
+    if (years.length <= 8 || i % Math.ceil(years.length / 6) === 0)
+      parts.push(svg('text', { x: middle, y: tall + foot - 4, 'text-anchor': 'middle' }, years.length <= 6 ? year : `’${year.slice(2)}`));
+    if (value === null || value === undefined) return parts;
+    const width = Math.min(slot * 0.62, 22);
+    parts.push(
+      svg(
+        'rect',
+        {
+          x: middle - width / 2, y: Math.min(y(value), y(0)), width, height: Math.max(Math.abs(y(value) - y(0)), 1),
+          rx: 1.5, fill: `var(--${tint(value)})`,
+        },
+        svg('title', {}, `${year}: ${number(value)} ${column.unit}`),
+      ),
+    );
+    const [low, high] = [column.low?.[i], column.high?.[i]];
+    if (low !== null && low !== undefined && high !== null && high !== undefined)
+      parts.push(svg('path', { d: `M${middle} ${y(low)}V${y(high)}M${middle - 3} ${y(low)}h6M${middle - 3} ${y(high)}h6`, class: 'whisker' }));
+    return parts;
+  });
+  const zero = svg('line', { x1: left, x2: wide, y1: y(0), y2: y(0), class: 'zero' });
+  const known = column.values.filter((v): v is number => v !== null);
+  const mean = known.length ? known.reduce((a, b) => a + b, 0) / known.length : null;
+  return h(
+    'figure',
+    { class: 'bars' },
+    h('figcaption', {}, column.title, ' ', unit(column.unit)),
+    svg('svg', { viewBox: `0 0 ${wide} ${tall + foot}`, role: 'img', 'aria-label': `${column.title} by year; the mean is ${number(mean)}` }, ...marks, zero) as unknown as HTMLElement,
+  );
+}
+
+/** The numbers, a row a year, and their mean. */
+export function table(columns: YearColumn[], years: string[], crops: (string | null)[] | null): HTMLElement {
+  const units = new Set(columns.map((c) => c.unit));
+  const mean = (values: Column): number | null => {
+    const known = values.filter((v): v is number => v !== null && v !== undefined);
+    return known.length === values.length && known.length ? known.reduce((a, b) => a + b, 0) / known.length : null;
+  };
+  const cell = (c: YearColumn, i: number): HTMLElement => {
+    const [low, high] = [c.low?.[i], c.high?.[i]];
+    const range = low !== null && low !== undefined && high !== null && high !== undefined;
+    const text = range ? `${number(low)} to ${number(high)}` : '';
+    // Only the number that people are paid on shows its interval in the table; the others on request.
+    return h('td', { 'data-name': c.name, title: text }, number(c.values[i]), c.name === 'delta_soc' && text ? h('small', {}, text) : null);
+  };
+  const head = h(
+    'tr',
+    {},
+    h('th', { scope: 'col' }, 'Year'),
+    crops && h('th', { scope: 'col', class: 'crop' }, 'Crop'),
+    ...columns.map((c) => h('th', { scope: 'col', title: c.title }, c.head, units.size > 1 && h('small', {}, unit(c.unit)))),
+  );
+  const rows = years.map((year, i) =>
+    h('tr', {}, h('th', { scope: 'row' }, year), crops && h('td', { class: 'crop' }, crops[i] ?? '–'), ...columns.map((c) => cell(c, i))),
+  );
+  const foot = h(
+    'tr',
+    {},
+    h('th', { scope: 'row' }, 'Mean'),
+    crops && h('td', { class: 'crop' }),
+    ...columns.map((c) => h('td', {}, number(mean(c.values)))),
+  );
+  return h(
+    'div',
+    { class: 'scroller', tabindex: 0, role: 'region', 'aria-label': 'Yearly totals, table' },
+    h('table', { id: 'totals' }, h('thead', {}, head), h('tbody', {}, ...rows), years.length > 1 && h('tfoot', {}, foot)),
+  );
+}
+
+/** A column of a yearly answer, or null where it has none. */
+export function columnOf(series: Series, name: string, head: string, title: string): YearColumn | null {
+  const values = series.values[name];
+  if (!values || values.every((v) => v === null)) return null;
+  const given = series.units[name] ?? '';
+  // A sum over each year: written as the rate that it is, like the yearly variables beside it.
+  return { name, head, title, unit: given === 'gC m-2' ? 'gC m-2 yr-1' : given, values, low: series.low[name], high: series.high[name] };
+}
