@@ -34,14 +34,21 @@ def step_of(name: str) -> float:
     return step
 
 
-def pack(name: str, values: NDArray[np.floating[Any]]) -> tuple[Counts, int, int]:
-    """Counts of `values` [cell, day] as [day, cell]; how many did not fit; how many fit but lie outside low..high."""
+Number = NDArray[np.int64]
+
+
+def pack(name: str, values: NDArray[np.floating[Any]]) -> tuple[Counts, Number, Number]:
+    """Counts of `values` [cell, day] as [day, cell]; by cell, how many days did not fit; how many fit but are faults.
+
+    A fault lies outside the variable's low..high; it is kept.
+    """
     v = variable(name)
     counts = np.empty(values.shape[::-1], np.int16)
     # Half a count of slack: a value at the edge of its range is not a fault because of rounding.
     slack = 0.5 * step_of(name)
-    lost, outside = _pack(values, step_of(name), v.low - slack, v.high + slack, counts)
-    return counts, int(lost), int(outside)
+    lost, outside = np.zeros(len(values), np.int64), np.zeros(len(values), np.int64)
+    _pack(values, step_of(name), v.low - slack, v.high + slack, counts, lost, outside)
+    return counts, lost, outside
 
 
 def unpack(name: str, counts: Counts) -> NDArray[np.float32]:
@@ -51,19 +58,26 @@ def unpack(name: str, counts: Counts) -> NDArray[np.float32]:
     return values
 
 
-def plus(a: Counts, b: Counts) -> tuple[Counts, int]:
-    """Sum of two arrays of counts, missing where either is, and the number of sums that did not fit."""
+def plus(a: Counts, b: Counts) -> Counts:
+    """Sum of two arrays of counts, missing where either is, or where the sum does not fit (see `did_not_fit`)."""
     out = np.empty_like(a)
-    return out, int(_combine(a.reshape(-1), b.reshape(-1), 1, out.reshape(-1)))
+    _combine(a.reshape(-1), b.reshape(-1), 1, out.reshape(-1))
+    return out
 
 
-def minus(a: Counts, b: Counts) -> tuple[Counts, int]:
-    """Difference of two arrays of counts, missing where either is, and the number that did not fit."""
+def minus(a: Counts, b: Counts) -> Counts:
+    """Difference of two arrays of counts, missing where either is, or where it does not fit (see `did_not_fit`)."""
     out = np.empty_like(a)
-    return out, int(_combine(a.reshape(-1), b.reshape(-1), -1, out.reshape(-1)))
+    _combine(a.reshape(-1), b.reshape(-1), -1, out.reshape(-1))
+    return out
 
 
-def totals(counts: Counts) -> NDArray[np.int64]:
+def did_not_fit(a: Counts, b: Counts, combined: Counts) -> Number:
+    """[cell] days on which a sum or difference of [day, cell] counts did not fit."""
+    return np.asarray(((combined == FILL) & (a != FILL) & (b != FILL)).sum(axis=0), np.int64)
+
+
+def totals(counts: Counts) -> Number:
     """[cell] sums over the days of [day, cell] counts; the lowest int64 where any day is missing."""
     out = np.empty(counts.shape[1], np.int64)
     _totals(counts, out)
@@ -98,10 +112,8 @@ def spread(source: NDArray[Any], group: NDArray[np.int32], flat: NDArray[np.int6
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _pack(values: Any, step: float, low: float, high: float, out: Any) -> Any:
+def _pack(values: Any, step: float, low: float, high: float, out: Any, lost: Any, outside: Any) -> None:
     cells, days = values.shape
-    lost = 0
-    outside = 0
     # By groups of cells: rows of `values` and of `out` then both stay in cache while they are transposed.
     for first in range(0, cells, 64):
         for day in range(days):
@@ -111,28 +123,23 @@ def _pack(values: Any, step: float, low: float, high: float, out: Any) -> Any:
                 if not np.isnan(value):
                     scaled = np.rint(np.float64(value) / step)
                     if abs(scaled) > LARGEST:
-                        lost += 1
+                        lost[cell] += 1
                     else:
                         count = int(scaled)
                         if value < low or value > high:
-                            outside += 1
+                            outside[cell] += 1
                 out[day, cell] = count
-    return lost, outside
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _combine(a: Any, b: Any, sign: int, out: Any) -> Any:
-    lost = 0
+def _combine(a: Any, b: Any, sign: int, out: Any) -> None:
     for i in range(a.size):
         result = FILL
         if a[i] != FILL and b[i] != FILL:
             total = int(a[i]) + sign * int(b[i])
-            if abs(total) > LARGEST:
-                lost += 1
-            else:
+            if abs(total) <= LARGEST:
                 result = total
         out[i] = result
-    return lost
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

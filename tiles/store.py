@@ -7,6 +7,7 @@ second, to see what is new.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from . import state as states
 from .files import StoreFull, StoreReadOnly, disk_faults, scratch, write_synced, write_whole
 from .grid import Block, Grid, Window
-from .layout import Layout, gather_root, shards, split, write_overlay_year, write_root, write_year, year_folders
+from .layout import FLUXES, Layout, gather_root, shards, split, write_overlay_year, write_root, write_year, year_folders
 from .manifest import (
     FORMAT,
     NAME,
@@ -67,6 +68,7 @@ __all__ = [
 
 CACHE_BYTES = 192 * 2**20
 LOOK_EVERY = 1.0
+OCCUPIED = "occupied.npy"
 
 
 class NotInStore(ValueError):
@@ -220,6 +222,14 @@ class Store:
             found |= np.repeat(np.repeat(view.blocks[year], k, axis=0), k, axis=1)
         return found
 
+    @cached_property
+    def occupied(self) -> NDArray[np.bool_]:
+        """[chunk rows, chunk columns] of the extent: which chunks hold any cell that can be computed."""
+        try:
+            return np.asarray(np.load(self.path / OCCUPIED), bool)
+        except (OSError, ValueError) as error:
+            raise BadStore(f"The store's file {self.path / OCCUPIED} is missing or damaged: {error}.") from error
+
     def record(self, block: Block, year: int) -> Record:
         """How a block and year was made. Raises BadStore where it was not."""
         return read_record(marker(self.path, block.name, year))
@@ -248,8 +258,8 @@ class Store:
         derived = self._member_parts(variable, member)
         if derived is not None:
             gpp, ra, rh = (self.read_packed(n, window, first, last, member) for n in ("gpp", "ra", "rh"))
-            reco, _ = plus(ra, rh)
-            return reco if variable == "reco" else minus(reco, gpp)[0]
+            reco = plus(ra, rh)
+            return reco if variable == "reco" else minus(reco, gpp)
         view = self._look()
         days = (last - first).days + 1
         asks = [
@@ -286,6 +296,8 @@ class Store:
 
         Raises StoreFull, StoreReadOnly; the store then is as before.
         """
+        if block not in self.blocks:
+            raise NotInStore(f"Block {block.name} lies outside the store {self.path}.")
         i, j = self._place(block)
         self.ensure_year(year)
         parts: list[tuple[str, Mapping[str, Counts], Mapping[str, NDArray[np.float32]]]] = [
@@ -617,8 +629,8 @@ class Store:
         if _has_parts(self.daily):
             for level in levels:
                 # From the means of their parts, so that the identities hold at every level.
-                reco, _ = plus(daily[level]["ra"], daily[level]["rh"])
-                daily[level]["reco"], daily[level]["nee"] = reco, minus(reco, daily[level]["gpp"])[0]
+                reco = plus(daily[level]["ra"], daily[level]["rh"])
+                daily[level]["reco"], daily[level]["nee"] = reco, minus(reco, daily[level]["gpp"])
                 daily[level] = {n: daily[level][n] for n in self.daily}
         yearly = [{n: coarse_values(a, level) for n, a in data.yearly.items()} for level in (0, *levels)]
         return list(zip(daily, yearly, strict=True))
@@ -745,6 +757,7 @@ def create_store(path: Path | str, model: Model, cube: CubeLike) -> Store:
         store = Store(root, manifest)
         root.mkdir(parents=True, exist_ok=True)
         write_root(root, store._title, store._source)
+        write_whole(root / OCCUPIED, _occupied(cube, store.layout), root)
         write_token(root, "generation")
         write_token(root, "epoch")
         # The manifest comes last: without it, there is no store.
@@ -759,8 +772,17 @@ def open_or_create_store(path: Path | str, model: Model, cube: CubeLike) -> Stor
     return create_store(path, model, cube)
 
 
+def _occupied(cube: CubeLike, layout: Layout) -> bytes:
+    cells = np.zeros(layout.window.shape, bool)
+    cells[cube.window.slices(layout.window)] = cube.mask()
+    (rows, cols), n = layout.chunks, layout.grid.chunk
+    buffer = io.BytesIO()
+    np.save(buffer, cells.reshape(rows, n, cols, n).any(axis=(1, 3)))
+    return buffer.getvalue()
+
+
 def _has_parts(daily: Sequence[str]) -> bool:
-    return {"gpp", "ra", "rh", "reco", "nee"} <= set(daily)
+    return set(FLUXES) <= set(daily)
 
 
 def _days(first: date, last: date) -> slice:
