@@ -1,0 +1,1 @@
+"""The differentiable daily agro-ecosystem model: SINDBAD's processes for cropland, in torch and numba."""
