@@ -13,8 +13,8 @@ from .progress import quiet
 
 STATEMENT = (
     "SYNTHETIC demonstration data. Fields, crops, management, soils and weather near Ames, Iowa, were made in code "
-    "from a random seed; they describe no real farm, field or day. The weather is that of a stochastic generator set to the "
-    "climate of Ames, 1991-2020. The numbers are an illustration, not an estimate for any place."
+    "from a random seed; they describe no real farm, field or day. The weather is that of a stochastic generator set "
+    "to the climate of Ames, 1991-2020. The numbers are an illustration, not an estimate for any place."
 )
 
 
