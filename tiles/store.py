@@ -97,6 +97,7 @@ class _View:
     generation: str
     blocks: Mapping[int, NDArray[np.bool_]]
     chunks: Mapping[int, NDArray[np.bool_]]
+    computed: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,15 +212,20 @@ class Store:
     def computed(self, year: int) -> NDArray[np.bool_]:
         """[chunk rows, chunk columns] of the extent: which chunks of `grid.chunk` cells can be read for the year.
 
-        Index (i, j) is the chunk whose first cell is (window.row0 + i * chunk, window.col0 + j * chunk).
+        Index (i, j) is the chunk whose first cell is (window.row0 + i * chunk, window.col0 + j * chunk). A chunk
+        without any cell that could be computed counts as computed. Not to be written to.
         """
         view = self._look()
-        found = np.zeros(self.layout.chunks, bool)
-        if year in view.chunks:
-            found |= view.chunks[year]
-        if year in view.blocks:
-            k = self.grid.block // self.grid.chunk
-            found |= np.repeat(np.repeat(view.blocks[year], k, axis=0), k, axis=1)
+        found = view.computed.get(year)
+        if found is None:
+            found = ~self.occupied
+            if year in view.chunks:
+                found |= view.chunks[year]
+            if year in view.blocks:
+                k = self.grid.block // self.grid.chunk
+                found |= np.repeat(np.repeat(view.blocks[year], k, axis=0), k, axis=1)
+            found.flags.writeable = False
+            view.computed[year] = found
         return found
 
     @cached_property
