@@ -10,20 +10,45 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fieldflux.models.checkpoint import BadCheckpoint
-from fieldflux.models.contract import MissingInputs
-from fieldflux.models.registry import UnknownModel
-from fieldflux.models.variables import UnknownVariable
 from starlette.exceptions import HTTPException
 
 log = logging.getLogger("fieldflux")
 
 MEDIA = "application/problem+json"
+
+# How problems appear in the API's description.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem (RFC 9457)",
+        "content": {
+            MEDIA: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail"],
+                    "properties": {
+                        "type": {"type": "string", "format": "uri-reference"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                        "instance": {"type": "string"},
+                    },
+                },
+                "example": {
+                    "type": "/problems/unknown-variable",
+                    "title": "There is no such variable",
+                    "status": 404,
+                    "detail": "There is no variable 'npp'. The variables are: biomass, et, gpp, h, lai, le, nee, …",
+                    "instance": "/v1/legend/npp.json",
+                },
+            }
+        },
+    }
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +85,12 @@ KINDS: MappingProxyType[str, Kind] = MappingProxyType({kind.slug: kind for kind 
          "GET /v1/cubes lists the years of each cube. `first` and `last` are both included."),
     Kind("unknown-variable", 404, "There is no such variable", "GET /v1/variables lists them, with their units."),
     Kind("unknown-model", 404, "There is no such model", "GET /v1/models lists them."),
+    Kind("unknown-style", 422, "There is no such style",
+         "`style` is the name of a palette; GET /v1/variables gives each variable's own."),
     Kind("unknown-cube", 404, "There is no such cube", "GET /v1/cubes lists them."),
+    Kind("not-in-store", 404, "The store does not hold this variable, day or year",
+         "GET /v1/tiles/{variable}/tilejson.json tells which days and years there are."),
+    Kind("invalid-tile", 404, "There is no such tile", "At zoom z, x and y go from 0 to 2^z - 1."),
     Kind("missing-inputs", 409, "The cube does not have what the model needs",
          "Choose another model or cube, or add the missing inputs to the cube."),
     Kind("over-limit", 413, "The request is larger than this server allows",
@@ -86,12 +116,20 @@ KINDS: MappingProxyType[str, Kind] = MappingProxyType({kind.slug: kind for kind 
 # fmt: on
 
 
+@runtime_checkable
+class Coded(Protocol):
+    """An error that names its kind of problem itself, by slug, and brings members for programs."""
+
+    code: str
+    members: Mapping[str, object]
+
+
 class Refused(ValueError):
     """A request that the app itself refuses, as the problem of that slug, with members of its own."""
 
-    def __init__(self, slug: str, detail: str, **members: object) -> None:
+    def __init__(self, code: str, detail: str, **members: object) -> None:
         super().__init__(detail)
-        self.slug = slug
+        self.code = code
         self.members = members
 
 
@@ -121,24 +159,34 @@ class Problem:
         return Response(orjson.dumps(self.body(instance)), self.kind.status, extra, MEDIA)
 
 
-def _table() -> dict[type[Exception], str]:
-    return {
-        UnknownVariable: "unknown-variable",
-        UnknownModel: "unknown-model",
-        MissingInputs: "missing-inputs",
-        BadCheckpoint: "bad-checkpoint",
+# By name, so that this module loads none of them: some bring libraries that take a second to import.
+EXCEPTIONS: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "fieldflux.models.variables.UnknownVariable": "unknown-variable",
+        "fieldflux.models.registry.UnknownModel": "unknown-model",
+        "fieldflux.models.contract.MissingInputs": "missing-inputs",
+        "fieldflux.models.checkpoint.BadCheckpoint": "bad-checkpoint",
+        "fieldflux.tiles.palettes.UnknownStyle": "unknown-style",
+        "fieldflux.tiles.cube.OutsideCube": "outside-cube",
+        "fieldflux.tiles.cubefile.CubeNotWritten": "read-only",
+        "fieldflux.tiles.cubefile.BadCube": "bad-cube",
+        "fieldflux.tiles.manifest.BadStore": "bad-store",
+        "fieldflux.tiles.manifest.WrongStore": "bad-store",
+        "fieldflux.tiles.store.NotInStore": "not-in-store",
+        "fieldflux.tiles.state.BadState": "bad-store",
+        "fieldflux.tiles.mercator.BadTile": "invalid-tile",
+        "fieldflux.tiles.files.StoreReadOnly": "read-only",
+        "fieldflux.tiles.files.StoreFull": "disk-full",
     }
-
-
-EXCEPTIONS: MappingProxyType[type[Exception], str] = MappingProxyType(_table())
+)
 
 
 def problem_of(error: Exception) -> Problem | None:
     """The problem that an exception means, or None for one that nobody foresaw."""
-    if isinstance(error, Refused):
-        return Problem(KINDS[error.slug], str(error), error.members)
+    if isinstance(error, Coded) and error.code in KINDS:
+        return Problem(KINDS[error.code], str(error), error.members)
     for kind in type(error).__mro__:
-        slug = EXCEPTIONS.get(kind)
+        slug = EXCEPTIONS.get(f"{kind.__module__}.{kind.__qualname__}")
         if slug is not None:
             return Problem(KINDS[slug], shorten_paths(str(error)))
     return None
@@ -172,9 +220,8 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return _status(request, error).response(request.url.path, error.headers)
 
-    foreseeable: list[type[Exception]] = [Refused, *EXCEPTIONS]
-    for kind in foreseeable:
-        app.add_exception_handler(kind, foreseen)
+    # Every error that models and tiles raise on purpose is a ValueError.
+    app.add_exception_handler(ValueError, foreseen)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, by_status)
 

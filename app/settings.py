@@ -15,20 +15,18 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    body_bytes: int = Field(1_048_576, ge=1024, description="Size of a request's body, bytes.")
-    vertices: int = Field(20_000, ge=4, description="Vertices of a geometry, all rings together.")
-    area_ha: float = Field(500_000.0, gt=0, description="Area of a geometry, ha. A county of the Midwest has 150 000.")
-    days: int = Field(11_000, ge=1, description="Days between first and last, both included.")
-    values: int = Field(120_000, ge=1, description="Values in an answer: steps times variables.")
+    body_bytes: int = Field(default=2_097_152, ge=1024, description="Size of a request's body, bytes.")
+    vertices: int = Field(default=50_000, ge=4, description="Vertices of a geometry, all rings together.")
+    area_km2: float = Field(default=25_000.0, gt=0, description="Area of a geometry, km2. A county of Iowa has 1 500.")
+    days: int = Field(default=11_000, ge=1, description="Days between first and last, both included.")
+    values: int = Field(default=200_000, ge=1, description="Values in an answer: steps times variables.")
     cell_days: int = Field(
-        200_000_000,
-        ge=1,
-        description="Cells times days read from the store for one request: a county and 21 years fit.",
+        default=400_000_000, ge=1, description="Cells times days read for one request: a county and 21 years fit."
     )
     live_cell_years: int = Field(
-        2_000,
+        default=2_000,
         ge=1,
-        description="Cells times years computed on the spot where the store does not hold them; more is queued.",
+        description="Cells times years computed on the spot where the store lacks them; a field and 20 years fit.",
     )
 
 
@@ -37,31 +35,31 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FIELDFLUX_", env_nested_delimiter="__", extra="ignore", frozen=True)
 
-    home: Path = Field(Path(".fieldflux"), description="Work folder: cubes/ and stores/ live in it.")
-    host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 for all of this machine's.")
-    port: int = Field(8000, ge=0, le=65535)
+    home: Path = Field(default=Path(".fieldflux"), description="Work folder: cubes/ and stores/ live in it.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on. 0.0.0.0 for all of this machine's.")
+    port: int = Field(default=8000, ge=0, le=65535)
     cubes: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="Cubes outside the work folder, as paths with ':' between them."
+        default=(), description="Cubes outside the work folder, as paths with ':' between them."
     )
     stores: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="Stores outside the work folder, as paths with ':' between them."
+        default=(), description="Stores outside the work folder, as paths with ':' between them."
     )
     checkpoints: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="Folders of checkpoints beside the shipped ones, with ':' between them; the first one wins."
+        default=(), description="Folders of checkpoints, searched before the shipped ones; ':' between them."
     )
-    cube: str = Field("", description="Cube that is meant where a request names none; the first one if empty.")
-    model: str = Field("agroecosystem", description="Model that is meant where a request names none.")
-    demo: bool = Field(True, description="Build the demo landscape where there is no other cube.")
-    fill: bool = Field(True, description="Compute the default cube's missing blocks in the background.")
+    cube: str = Field(default="", description="Cube that is meant where a request names none; the first one if empty.")
+    model: str = Field(default="agroecosystem", description="Model that is meant where a request names none.")
+    demo: bool = Field(default=True, description="Build the demo landscape where there is no other cube.")
+    fill: bool = Field(default=True, description="Compute what the demo's store lacks, in the background.")
     cores: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         description="Threads for series that are not answered inline.",
     )
     cors: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Origins that may call from a browser, with ',' between them; '*' for any. None by default."
+        default=(), description="Origins whose pages may call, with ',' between them; '*' for any."
     )
-    limits: Limits = Limits()  # type: ignore[call-arg]
+    limits: Limits = Limits()
 
     @field_validator("cubes", "stores", "checkpoints", mode="before")
     @classmethod

@@ -1,0 +1,479 @@
+"""The command line. Each command teaches what it needs; `fieldflux COMMAND --help` shows an example."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from fieldflux.models.card import Card
+    from rich.console import Console
+
+app = typer.Typer(
+    name="fieldflux",
+    help="What a field does with its carbon: daily CO2 fluxes, crop yield and soil-carbon change on 250 m cells.\n\n"
+    "`fieldflux serve` starts the map and the API with a demo landscape. Everything is kept in the work folder "
+    "`.fieldflux` (`--home`, or FIELDFLUX_HOME). `fieldflux COMMAND --help` shows what a command needs, by example.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+cube_app = typer.Typer(
+    help="Input cubes: weather, soils, crops and management of a region, on the grid.", no_args_is_help=True
+)
+app.add_typer(cube_app, name="cube")
+
+HOME = "Work folder with cubes/, stores/ and checkpoints/."
+Home = Annotated[Path | None, typer.Option(help=HOME, show_default=".fieldflux")]
+CubeArgument = Annotated[str, typer.Argument(help="Cube: an id of the work folder, or a path.")]
+CubeOption = Annotated[
+    str, typer.Option(help="Cube: an id of the work folder, or a path. The first one of the folder if not given.")
+]
+ModelOption = Annotated[str, typer.Option(help="Model: name (its newest version) or name/version.")]
+ModelArgument = Annotated[str, typer.Argument(help="Model: name (its newest version) or name/version.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; standard output if not given.")]
+Data = Annotated[
+    Path | None, typer.Option(help="Folder of measurements and source files.", envvar="FIELDFLUX_DATA", file_okay=False)
+]
+
+
+def main() -> None:
+    """Run the command line: a refusal is one sentence and exit code 2, a fault keeps its trace."""
+    try:
+        app()
+    except ValueError as error:
+        # Errors that Fieldflux raises on purpose are sentences for people.
+        if not type(error).__module__.startswith("fieldflux."):
+            raise
+        _err().print(f"[bold red]fieldflux:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fieldflux {version('fieldflux')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 for a free one.", show_default="8000")] = None,
+    cube: Annotated[
+        list[Path] | None,
+        typer.Option(help="A cube to serve beside those of the work folder; the first one is the default. Repeatable."),
+    ] = None,
+    store: Annotated[
+        list[Path] | None, typer.Option(help="A store to serve beside those of the work folder. Repeatable.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Default model.", show_default="agroecosystem")] = None,
+    home: Home = None,
+    demo: Annotated[
+        bool | None, typer.Option("--demo/--no-demo", help="Build the demo landscape where there is no cube.")
+    ] = None,
+) -> None:
+    """Start the web map and the HTTP API.
+
+    The first start builds a demo landscape and computes it in the background; the map is up meanwhile.
+
+    Example: `fieldflux serve --port 8000 --cube cubes/adams.zarr`
+    """
+    from .listen import listen
+
+    settings = _settings(
+        host=host, port=port, cubes=_absolute(cube), stores=_absolute(store), model=model, home=home, demo=demo
+    )
+    listen(settings, _err())
+
+
+@cube_app.command("build")
+def cube_build(
+    source: Annotated[str, typer.Argument(help="What to build: demo, adams, iowa, or a recipe file (TOML, JSON).")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the new cube.", show_default="<home>/cubes/<source>.zarr")
+    ] = None,
+    data: Data = None,
+    home: Home = None,
+) -> None:
+    """Build an input cube.
+
+    `demo` is made in code and needs no data. `adams` and `iowa` are made from a folder of real files (`--data`). A
+    recipe makes one from your own weather, soil, crop and field files.
+
+    Example: `fieldflux cube build adams --data ../shared/data`
+    """
+    from fieldflux.tiles.sources import build
+
+    name = Path(source).stem
+    path = out or _settings(home=home).home / "cubes" / f"{name}.zarr"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _bar("building") as told:
+        built = build(source, path, data, told)
+    _err().print(f"The cube is at [bold]{built}[/]. Next: `fieldflux run {name}`, or `fieldflux serve`.")
+
+
+@cube_app.command("list")
+def cube_list(home: Home = None) -> None:
+    """List the cubes of the work folder.
+
+    Example: `fieldflux cube list`
+    """
+    from rich.table import Table
+
+    from .workspace import Workspace
+
+    workspace = Workspace(_settings(home=home))
+    table = Table("cube", "title", "years", "cells", "origin")
+    for name in workspace.cube_paths():
+        found = workspace.cube(name)
+        table.add_row(
+            name,
+            found.title,
+            f"{found.years[0]}-{found.years[-1]}",
+            f"{int(found.mask().sum()):,}",
+            "synthetic" if found.synthetic else found.statement,
+        )
+    _out().print(table)
+
+
+@app.command()
+def run(
+    cube: CubeArgument,
+    model: ModelOption = "",
+    years: Annotated[str, typer.Option(help="Years: 2018-2020 or 2018,2020; all if not given.")] = "",
+    blocks: Annotated[str, typer.Option(help="Blocks by name, as in b016-039, ',' between; all if not given.")] = "",
+    workers: Annotated[int, typer.Option(help="Processes, one core each.", min=1)] = 1,
+    home: Home = None,
+) -> None:
+    """Run a model over a cube, into its store in the work folder.
+
+    Ctrl-C stops after the batch in hand; the same command goes on from there. A server that is up shows new blocks as
+    they appear.
+
+    Example: `fieldflux run demo --years 2018-2023 --workers 2`
+    """
+    from .runs import Order, run_order
+
+    order = Order(cube, model, _years(years), tuple(b for b in blocks.split(",") if b), workers)
+    report = run_order(_settings(home=home), order, _err())
+    for sentence in report.sentences():
+        _err().print(sentence, highlight=False)
+    if report.faults:
+        raise typer.Exit(1)
+    if report.cancelled:
+        raise typer.Exit(130)
+
+
+@app.command()
+def series(
+    geometry: Annotated[Path, typer.Argument(help="GeoJSON file: a polygon or a feature. '-' for standard input.")],
+    first: Annotated[str | None, typer.Option(help="First day, as in 2020-01-01.")] = None,
+    last: Annotated[str | None, typer.Option(help="Last day, included.")] = None,
+    years: Annotated[str, typer.Option(help="Years instead of days: 2018-2020 or 2018,2020.")] = "",
+    variables: Annotated[str, typer.Option(help="Variables, ',' between.")] = "gpp,reco,nee",
+    step: Annotated[Literal["day", "month", "year"], typer.Option(help="Step of the answer.")] = "day",
+    cube: CubeOption = "",
+    model: ModelOption = "",
+    format: Annotated[Literal["csv", "json"], typer.Option(help="Format of the answer.")] = "csv",
+    output: Output = None,
+    home: Home = None,
+) -> None:
+    """Print the daily, monthly or yearly values of a field, as the server's POST /v1/series gives them.
+
+    What the store does not hold is computed on the spot. In CSV, lines that begin with # tell units and origin.
+
+    Example: `fieldflux series field.geojson --years 2022 --variables nee,yield --step year`
+    """
+    import json
+
+    from .answer import answer, as_csv
+    from .ask import Ask
+    from .reply import dumps
+    from .workspace import Workspace
+
+    text = sys.stdin.read() if str(geometry) == "-" else _read(geometry)
+    try:
+        shape = json.loads(text)
+    except ValueError as error:
+        raise _refused(f"{geometry} is not JSON: {error}.") from None
+    settings, name = _with_cube(_settings(home=home), cube)
+    ask = Ask(
+        geometry=shape,
+        first=first,  # type: ignore[arg-type]
+        last=last,  # type: ignore[arg-type]
+        years=_years(years),
+        variables=tuple(v for v in variables.split(",") if v),
+        step=step,
+        cube=name,
+        model=model,
+    )
+    found = answer(Workspace(settings), ask)
+    _write(as_csv(found) if format == "csv" else dumps(found) + b"\n", output)
+
+
+@app.command()
+def tile(
+    variable: Annotated[str, typer.Argument(help="Variable, as in gpp.")],
+    when: Annotated[str, typer.Argument(help="Day, 2022-07-15, or year, 2022.")],
+    place: Annotated[str, typer.Argument(help="Address of the tile: zoom/x/y. Or longitude,latitude with --zoom.")],
+    zoom: Annotated[int, typer.Option(help="Zoom, where the place is longitude,latitude.")] = 11,
+    size: Annotated[int, typer.Option(help="Side in pixels: 256 or 512.")] = 512,
+    style: Annotated[str, typer.Option(help="Palette instead of the variable's own.")] = "",
+    cube: CubeOption = "",
+    model: ModelOption = "",
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .png or .webp.")] = Path("tile.png"),
+    home: Home = None,
+) -> None:
+    """Draw a map tile from what is in the store.
+
+    Example: `fieldflux tile gpp 2022-07-15 -93.6,42.0 --zoom 11 -o gpp.png`
+    """
+    from .picture import draw
+    from .workspace import Workspace
+
+    formats: dict[str, Literal["png", "webp"]] = {".png": "png", ".webp": "webp"}
+    fmt = formats.get(output.suffix.lower())
+    if fmt is None:
+        raise _refused(f"A tile is written as .png or .webp; given: {output}.")
+    settings, name = _with_cube(_settings(home=home), cube)
+    workspace = Workspace(settings)
+    about = workspace.place(name, model)
+    drawn = draw(workspace, about, variable, when, _tile_at(place, zoom), size, fmt, style)
+    _write(drawn.content, output)
+    if drawn.missing:
+        _err().print(f"{len(drawn.missing)} parts are not computed: `fieldflux run {about.cube.id}` computes them.")
+
+
+@app.command()
+def models(
+    name: Annotated[str, typer.Argument(help="Model whose card to show: name or name/version.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    home: Home = None,
+) -> None:
+    """List the models, or show the card of one: what it needs and gives, its scores, its known faults.
+
+    Example: `fieldflux models agroecosystem`
+    """
+    import orjson
+
+    from .workspace import registry_of
+
+    registry = registry_of(_settings(home=home))
+    if name:
+        card = registry.card(name)
+        if json:
+            typer.echo(card.model_dump_json(indent=2))
+        else:
+            _show_card(card, _out())
+        return
+    cards = registry.cards()
+    if json:
+        typer.echo(orjson.dumps([c.model_dump(mode="json") for c in cards], option=orjson.OPT_INDENT_2).decode())
+        return
+    from rich.table import Table
+
+    table = Table("model", "title", "family", "members", "outputs")
+    for card in cards:
+        table.add_row(card.id, card.title, card.family, str(card.members), " ".join(card.outputs))
+    _out().print(table)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe of the training (TOML).", exists=True, dir_okay=False)],
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the checkpoint.", show_default="<home>/checkpoints")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Train a model by a recipe, and write it as a checkpoint with its card.
+
+    Example: `fieldflux train recipes/agroecosystem.toml --data ../shared/data`
+    """
+    from .train import train as train_by
+
+    with _bar("training") as told:
+        train_by(recipe, out or _settings(home=home).home / "checkpoints", _given(data), told)
+
+
+@app.command()
+def evaluate(
+    model: ModelArgument,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Folder for tables (text, JSON, CSV) and plots.")] = Path("evaluation"),
+    only: Annotated[str, typer.Option(help="Some of its parts: towers, county, soil; ',' between.")] = "",
+    cube: Annotated[Path | None, typer.Option(help="Cube of the county; built from the data if not given.")] = None,
+    home: Home = None,
+) -> None:
+    """Score a model on measurements, beside simple floors; print the table, write tables and plots.
+
+    Your own measurements go into a folder laid out in the same way.
+
+    Example: `fieldflux evaluate agroecosystem --data ../shared/data --out evaluation`
+    """
+    from fieldflux.tiles.cube import open_cube
+
+    from .evaluate import evaluate as score
+    from .evaluate.report import as_text
+    from .workspace import registry_of
+
+    parts = [part for part in only.split(",") if part]
+    registry = registry_of(_settings(home=home))
+    with _bar("evaluating") as told:
+        report = score(model, _given(data), out, parts or None, registry, told, open_cube(cube) if cube else None)
+    typer.echo(as_text(report))
+    _err().print(f"Tables and plots are in [bold]{out}[/].")
+
+
+def _settings(**given: Any) -> Settings:
+    """Settings of the environment, with what the command line gives in their place."""
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _absolute(paths: list[Path] | None) -> tuple[Path, ...] | None:
+    return tuple(path.absolute() for path in paths) if paths else None
+
+
+def _with_cube(settings: Settings, cube: str) -> tuple[Settings, str]:
+    """Settings that hold the cube, where it is given by its path, and its id."""
+    if "/" not in cube and not cube.endswith(".zarr"):
+        return settings, cube
+    path = Path(cube).absolute()
+    return settings.model_copy(update={"cubes": (path, *settings.cubes)}), path.name.removesuffix(".zarr")
+
+
+def _years(text: str) -> tuple[int, ...] | None:
+    """Years of "2018-2020" or "2018,2020"; None of nothing."""
+    years: list[int] = []
+    for part in filter(None, text.replace(" ", "").split(",")):
+        first, _, last = part.partition("-")
+        if not (first.isdigit() and (last or first).isdigit()):
+            raise _refused(f"Years are given as 2018-2020 or 2018,2020; given: {text}.")
+        years += range(int(first), int(last or first) + 1)
+    return tuple(years) or None
+
+
+def _tile_at(place: str, zoom: int) -> tuple[int, int, int]:
+    """Zoom, x and y of "11/491/760", or of the tile that holds "-93.6,42.0"."""
+    try:
+        if "," in place:
+            lon, lat = (float(part) for part in place.split(","))
+            side = 1 << zoom
+            y = (1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2
+            return zoom, int((lon + 180) / 360 * side), int(y * side)
+        z, x, y_ = (int(part) for part in place.split("/"))
+    except ValueError:
+        raise _refused(f"A place is zoom/x/y, or longitude,latitude; given: {place}.") from None
+    return z, x, y_
+
+
+def _given(data: Path | None) -> Path:
+    if data is None:
+        raise _refused("Say in which folder the measurements lie: --data, or FIELDFLUX_DATA.")
+    if not data.is_dir():
+        raise _refused(f"There is no folder {data}. Give the folder of measurements with --data.")
+    return data
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _refused(f"{path} cannot be read: {error}.") from None
+
+
+def _write(content: bytes, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.buffer.write(content)
+        return
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        raise _refused(f"{output} cannot be written: {error.strerror}.") from None
+
+
+def _refused(sentence: str) -> ValueError:
+    from .problems import Refused
+
+    return Refused("invalid-request", sentence)
+
+
+def _show_card(card: Card, console: Console) -> None:
+    from rich.table import Table
+
+    def said(name: str, text: str) -> None:
+        console.print(f"[bold]{name}[/] {_escape(text)}", highlight=False)
+
+    console.print(f"[bold]{card.id}[/]  {_escape(card.title)}\n{_escape(card.description)}\n", highlight=False)
+    said("Needs daily:", ", ".join(card.needs_daily))
+    said("Needs a year:", ", ".join(card.needs_annual))
+    said("Needs of the place:", ", ".join(card.needs_static))
+    said("Uses where there is:", ", ".join(card.optional) or "nothing")
+    said("Gives:", ", ".join(card.outputs))
+    said("Members:", str(card.members))
+    said("Crops:", ", ".join(card.domain.crops))
+    said("Climates:", card.domain.climates)
+    said("Years:", card.domain.years)
+    said("Weights:", f"sha256 {card.weights_sha256}")
+    said("Licence:", card.licence)
+    if card.scores:
+        table = Table(
+            "variable", "metric", "value", "unit", "floor", "days or sites", title="Scores", title_justify="left"
+        )
+        for s in card.scores:
+            floors = ", ".join(f"{name} {value:.3g}" for name, value in s.baseline.items())
+            table.add_row(s.variable, s.metric, f"{s.value:.3g}", s.unit, floors, f"{s.split} (n = {s.n})")
+        console.print(table)
+    for fault in card.known_faults:
+        said("Known fault:", fault)
+
+
+@contextmanager
+def _bar(doing: str) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar, told of the fraction done and of what is being done."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=_err(), transient=True) as bar:
+        task = bar.add_task(doing, total=1.0)
+        yield lambda done, said: bar.update(task, completed=done, description=said)
+
+
+def _out() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _err() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,181 @@
+"""The demo's first start: a process beside the server builds the cube, computes its store, and tells how far it is.
+
+A process, not a thread: the model takes all of a core for a minute or so, and tiles should not wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Literal
+
+from .settings import Settings
+from .workspace import DEMO, Workspace
+
+log = logging.getLogger("fieldflux")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far the filling is. message: one sentence for people, empty where all is done. progress: 0 to 1."""
+
+    state: Literal["ready", "building", "computing", "failed"]
+    message: str = ""
+    progress: float | None = None
+    seconds_left: float | None = None
+
+
+READY = Status("ready")
+
+
+class Filler:
+    """Runs the process, and listens to it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._status = READY
+        self._lock = Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._listener: Thread | None = None
+        self._stopping = False
+
+    @property
+    def status(self) -> Status:
+        return self._status
+
+    @property
+    def running(self) -> bool:
+        return self._status.state in ("building", "computing")
+
+    def start(self) -> None:
+        """Start the process. Returns at once."""
+        self._status = Status("building", "The demo landscape is being built.", 0.0)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fieldflux.app.fill", str(self._settings.home), self._settings.model],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # Ctrl-C in a terminal goes to the whole group; the server ends this process itself, and cleanly.
+            start_new_session=True,
+        )
+        self._listener = Thread(target=self._listen, args=(self._process,), name="fill", daemon=True)
+        self._listener.start()
+
+    def fail(self, sentence: str) -> None:
+        """What /readyz shall say where the process could not even be started."""
+        self._status = Status("failed", sentence)
+
+    def stop(self) -> None:
+        """Ask the process to stop after what it has in hand, and wait for it. What it finished is kept."""
+        self._stopping = True
+        process = self._process
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if self._listener is not None:
+            self._listener.join(timeout=5)
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            try:
+                self._status = Status(**json.loads(line))
+            except (ValueError, TypeError):
+                log.info("fill: %s", line.rstrip())
+        code = process.wait()
+        if code and not self._stopping and self._status.state != "failed":
+            self._status = Status("failed", f"The demo landscape could not be computed: its process ended with {code}.")
+        if self._status.state == "failed":
+            log.error("%s", self._status.message)
+
+
+def wanted(workspace: Workspace) -> bool:
+    """Whether the demo has to be built or its store completed."""
+    settings = workspace.settings
+    if not settings.demo or settings.cubes:
+        return False
+    paths = workspace.cube_paths()
+    if DEMO not in paths:
+        return not paths
+    if not settings.fill:
+        return False
+    place = workspace.place(DEMO)
+    store = workspace.store(place)
+    if store is None:
+        return True
+    return not all(store.complete(block, year) for block in store.blocks for year in store.years)
+
+
+def fill(workspace: Workspace, report: Callable[[Status], None], cancel: Event) -> None:
+    """Build the demo cube where it is missing, and compute what its store lacks; `report` gets each Status."""
+    from fieldflux.tiles.run import Progress, RunStopped, run
+    from fieldflux.tiles.sources.demo import build_demo
+
+    home = workspace.settings.home
+    if DEMO not in workspace.cube_paths():
+        building = "The demo landscape is being built"
+        report(Status("building", f"{building}.", 0.0))
+        build_demo(
+            home / "cubes" / f"{DEMO}.zarr",
+            progress=lambda done, doing: report(Status("building", f"{building}: {doing}.", done)),
+        )
+    if cancel.is_set() or not workspace.settings.fill:
+        return
+    report(Status("computing", "The model is being loaded.", 0.0))
+    place = workspace.place(DEMO)
+    store = workspace.store_to_fill(place)
+
+    def told(progress: Progress) -> None:
+        report(
+            Status(
+                "computing",
+                f"The demo landscape is being computed: {progress.blocks_done} of {progress.blocks_total} years done.",
+                progress.cells_done / max(progress.cells_total, 1),
+                None if progress.seconds_left is None else round(progress.seconds_left, 1),
+            )
+        )
+
+    done = run(workspace.model(place.card.id), place.cube, store, progress=told, cancel=cancel)
+    if done.faults:
+        raise RunStopped(done.faults[0])
+    if not done.cancelled:
+        report(READY)
+
+
+def main(arguments: list[str]) -> int:
+    home, model = arguments
+    cancel = Event()
+
+    def hear() -> None:
+        # The server closes our standard input when it stops, or when it dies.
+        sys.stdin.read()
+        cancel.set()
+
+    Thread(target=hear, daemon=True).start()
+    try:
+        fill(Workspace(Settings(home=Path(home), model=model)), _tell, cancel)
+    except ValueError as error:
+        _tell(Status("failed", str(error)))
+        return 1
+    return 0
+
+
+def _tell(status: Status) -> None:
+    said: Mapping[str, object] = asdict(status)
+    print(json.dumps(said), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""Serving: the socket, the log, and a clean end."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from .problems import Refused
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def listen(settings: Settings, console: Console) -> None:
+    """Serve until a signal. Raises Refused where the port is taken or may not be used."""
+    import uvicorn
+
+    from .server import create_app
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("fieldflux.access").setLevel(logging.WARNING)
+    bound = bind(settings.host, settings.port)
+    port = bound.getsockname()[1]
+    shown = "localhost" if settings.host in ("0.0.0.0", "127.0.0.1", "::", "::1") else settings.host
+    console.print(
+        f"[bold]Fieldflux {version('fieldflux')}[/]   map http://{shown}:{port}/   API http://{shown}:{port}/docs   "
+        f"work folder {settings.home}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    config = uvicorn.Config(
+        create_app(settings), log_level="warning", access_log=False, proxy_headers=True, timeout_graceful_shutdown=5
+    )
+    uvicorn.Server(config).run(sockets=[bound])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises Refused."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        found = socket.socket(family, socket.SOCK_STREAM)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+    except OSError as error:
+        taken = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        raise Refused(
+            "invalid-request", f"{host}:{port} cannot be listened on: {taken}. Choose another port with --port."
+        ) from None
+    return found

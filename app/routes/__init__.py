@@ -1,0 +1,1 @@
+"""Addresses of the HTTP API. Handlers parse, call and wrap; the work is in tiles and models."""

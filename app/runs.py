@@ -1,0 +1,133 @@
+"""Runs from the command line: a model over a cube, with a progress bar, stopped cleanly by Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from .problems import Refused
+from .settings import Settings
+from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from fieldflux.models.contract import Model
+    from fieldflux.tiles.grid import Block
+    from fieldflux.tiles.run import Progress, RunReport
+    from fieldflux.tiles.store import Store
+    from rich.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to run: a cube by id or path, a model, years and blocks (None and () for all), processes."""
+
+    cube: str
+    model: str = ""
+    years: tuple[int, ...] | None = None
+    blocks: tuple[str, ...] = ()
+    workers: int = 1
+
+
+def run_order(settings: Settings, order: Order, console: Console) -> RunReport:
+    """Run it. Raises Refused, and what `tiles.run.run` raises."""
+    from fieldflux.tiles.run import run
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    path = Path(order.cube)
+    if "/" in order.cube or path.suffix == ".zarr":
+        settings = settings.model_copy(update={"cubes": (path.absolute(), *settings.cubes)})
+    workspace = Workspace(settings)
+    place = workspace.place(path.name.removesuffix(".zarr"), order.model)
+    store = workspace.store_to_fill(place)
+    blocks = blocks_named(store, order.blocks)
+    model = workspace.model(place.card.id)
+    cancel = Event()
+    console.print(
+        f"{place.card.id} over the cube '{place.cube.id}', into {store.path}", highlight=False, soft_wrap=True
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
+    with Bar(*columns, console=console) as bar, _interrupt(cancel, console):
+        task = bar.add_task("running", total=None, left="")
+
+        def told(p: Progress) -> None:
+            speed = f"{p.cells_done / p.seconds:,.0f} cell-years/s" if p.seconds > 1 else ""
+            left = f"{duration(p.seconds_left)} left, {speed}" if p.seconds_left is not None else speed
+            bar.update(
+                task,
+                completed=p.cells_done,
+                total=p.cells_total,
+                left=left,
+                description=f"{p.blocks_done} of {p.blocks_total} blocks and years",
+            )
+
+        return run(
+            model,
+            place.cube,
+            store,
+            blocks,
+            order.years,
+            order.workers,
+            told,
+            cancel,
+            load=partial(load_model, settings, place.card.id),
+        )
+
+
+def load_model(settings: Settings, model: str) -> Model:
+    """The model, in a worker process."""
+    return Workspace(settings).model(model)
+
+
+def blocks_named(store: Store, names: tuple[str, ...]) -> list[Block] | None:
+    """Blocks by their names; None for all. Raises Refused with the names there are."""
+    if not names:
+        return None
+    known = {block.name: block for block in store.blocks}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        listed = ", ".join(list(known)[:20]) + (", …" if len(known) > 20 else "")
+        raise Refused("invalid-request", f"There is no block '{unknown[0]}'. The blocks are: {listed}.")
+    return [known[name] for name in names]
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration(3725)
+    '1 h 2 min'
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class _interrupt:
+    """While it lasts, the first Ctrl-C (or SIGTERM) asks for a clean stop; the second one stops at once."""
+
+    def __init__(self, cancel: Event, console: Console) -> None:
+        self._cancel = cancel
+        self._console = console
+
+    def __enter__(self) -> None:
+        self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        for s in self._before:
+            signal.signal(s, self._stop)
+
+    def __exit__(self, *_: object) -> None:
+        for s, handler in self._before.items():
+            signal.signal(s, handler)
+
+    def _stop(self, number: int, frame: object) -> None:  # noqa: ARG002
+        if self._cancel.is_set():
+            raise KeyboardInterrupt
+        self._cancel.set()
+        self._console.print("Stopping after the batch in hand. Ctrl-C again stops at once.")

@@ -1,0 +1,235 @@
+"""The workspace: which cubes, models and stores this machine has; each opened when first needed, and kept.
+
+    <home>/cubes/<cube>.zarr                                    input cubes
+    <home>/stores/<cube>-<hash>/<model>-<version>-<hash>.zarr   outputs
+    <home>/checkpoints/<name>/<version>/                        models trained here
+
+A store's path holds the hashes of its cube and its model's weights: another cube or another model is another store, so
+that numbers made from old inputs are never served as those of new ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from fieldflux.models.registry import SHIPPED, Registry
+from fieldflux.tiles.lru import Lru
+
+from .problems import Refused
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from fieldflux.models.card import Card
+    from fieldflux.models.contract import Model
+    from fieldflux.tiles.cube import Cube
+    from fieldflux.tiles.ondemand import ChunkQueue
+    from fieldflux.tiles.store import Store
+
+log = logging.getLogger("fieldflux")
+
+DEMO = "demo"
+MEMORY_BYTES = 96 << 20
+PICTURES_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A cube and a model: what every answer is about."""
+
+    cube: Cube
+    card: Card
+
+
+class Workspace:
+    """Cubes, models, stores and queues of one work folder. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, registry: Registry | None = None) -> None:
+        self.settings = settings
+        self.registry = registry or registry_of(settings)
+        self._lock = Lock()
+        self._loading = Lock()
+        self._cubes: dict[Path, Cube] = {}
+        self._models: dict[str, Model] = {}
+        self._cards: dict[str, Card] = {}
+        self._stores: dict[Path, Store] = {}
+        self._queues: dict[Path, ChunkQueue] = {}
+        self._verified: set[str] = set()
+        self.memory = Lru(MEMORY_BYTES)
+        """What drawing and reading keep: decoded squares, coverages, tables of colours."""
+        self.pictures = Lru(PICTURES_BYTES)
+        """Tiles as they were sent, by their tags."""
+        self.trouble = ""
+        """What last went wrong in the background: a sentence, or empty."""
+
+    # Cubes
+
+    def cube_paths(self) -> dict[str, Path]:
+        """Cubes by id: those of the settings, then those of the work folder, whether they can be read or not."""
+        inside = sorted((self.settings.home / "cubes").glob("*.zarr"))
+        found: dict[str, Path] = {}
+        for path in (*self.settings.cubes, *inside):
+            found.setdefault(path.name.removesuffix(".zarr"), path)
+        return found
+
+    def default_cube(self) -> str:
+        """Id of the cube that is meant where none is named. Raises Refused (unknown-cube) where there is none."""
+        paths = self.cube_paths()
+        if self.settings.cube:
+            return self.settings.cube
+        if not paths:
+            raise Refused(
+                "unknown-cube",
+                "There is no cube yet. The demo landscape is built when the server first starts; or build one with "
+                "`fieldflux cube build`.",
+            )
+        return next(iter(paths))
+
+    def cube(self, cube: str = "") -> Cube:
+        """The cube of that id, or the default one.
+
+        Raises Refused (unknown-cube) with the cubes there are; BadCube where it is damaged.
+        """
+        from fieldflux.tiles.cube import open_cube
+
+        name = cube or self.default_cube()
+        paths = self.cube_paths()
+        path = paths.get(name)
+        if path is None:
+            raise Refused(
+                "unknown-cube", f"There is no cube '{name[:80]}'. The cubes here are: {', '.join(paths) or 'none'}."
+            )
+        held = self._cubes.get(path)
+        if held is None:
+            held = open_cube(path)
+            with self._lock:
+                held = self._cubes.setdefault(path, held)
+        return held
+
+    # Models
+
+    def card(self, model: str = "") -> Card:
+        """The card of "name" (newest version) or "name/version", or of the default model.
+
+        Raises UnknownModel, BadCheckpoint.
+        """
+        name = model or self.settings.model
+        held = self._cards.get(name)
+        if held is None:
+            held = self.registry.card(name)
+            self._cards[name] = held
+        return held
+
+    def model(self, model: str = "") -> Model:
+        """The model, loaded and verified once. It takes seconds the first time. Raises UnknownModel, BadCheckpoint."""
+        name = self.card(model).id
+        with self._loading:
+            return self._load(name)
+
+    def _load(self, name: str) -> Model:
+        held = self._models.get(name)
+        if held is None:
+            held = self.registry.load(name)
+            self._models[name] = held
+        return held
+
+    def place(self, cube: str = "", model: str = "") -> Place:
+        """A cube and a model that can run on it.
+
+        Raises MissingInputs where the cube lacks what the model needs, and all that `cube` and `card` raise.
+        """
+        from fieldflux.models.contract import Needs, check_inputs
+
+        found = Place(self.cube(cube), self.card(model))
+        card = found.card
+        needs = Needs(card.needs_daily, card.needs_annual, card.needs_static, card.optional)
+        check_inputs(card.id, needs, found.cube.available(), f"the cube '{found.cube.id}'")
+        return found
+
+    # Stores
+
+    def store_path(self, place: Place) -> Path:
+        folder = f"{place.cube.id}-{place.cube.hash[:12]}"
+        name = f"{place.card.name}-{place.card.version}-{place.card.weights_sha256[:12]}.zarr"
+        return self.settings.home / "stores" / folder / name
+
+    def store(self, place: Place) -> Store | None:
+        """The store of a cube and a model, or None where nothing was computed yet. Raises BadStore."""
+        from fieldflux.tiles.store import open_store
+
+        for path in (*self.settings.stores, self.store_path(place)):
+            held = self._stores.get(path)
+            if held is None:
+                if not (path / "manifest.json").exists():
+                    continue
+                opened = open_store(path)
+                with self._lock:
+                    held = self._stores.setdefault(path, opened)
+            if self._fits(held, place):
+                return held
+        return None
+
+    def store_to_fill(self, place: Place) -> Store:
+        """The store, made where there is none. Raises StoreReadOnly, StoreFull, BadStore."""
+        from fieldflux.tiles.store import open_or_create_store
+
+        found = self.store(place)
+        if found is None:
+            with self._loading:
+                open_or_create_store(self.store_path(place), self._load(place.card.id), place.cube)
+            found = self.store(place)
+            assert found is not None
+        return found
+
+    def queue(self, place: Place) -> ChunkQueue:
+        """The queue that computes missing chunks. It may load the model, which takes seconds: not on the event loop."""
+        from fieldflux.tiles.ondemand import ChunkQueue
+
+        store = self.store_to_fill(place)
+        model = self.model(place.card.id)
+        key = self.store_path(place)
+        with self._lock:
+            held = self._queues.get(key)
+            if held is None:
+                held = ChunkQueue(store, place.cube, model)
+                self._queues[key] = held
+        return held
+
+    def queues(self) -> Iterable[ChunkQueue]:
+        with self._lock:
+            return list(self._queues.values())
+
+    def verify(self, model: str) -> Card:
+        """The card of a model whose weights were read and are those of the card; once, then remembered.
+
+        Raises UnknownModel, BadCheckpoint.
+        """
+        from fieldflux.models.checkpoint import read_checkpoint
+
+        card = self.card(model)
+        if card.id not in self._verified:
+            for root in self.registry.roots:
+                folder = root / card.name / card.version
+                if folder.is_dir():
+                    read_checkpoint(folder)
+                    break
+            self._verified.add(card.id)
+        return card
+
+    def close(self) -> None:
+        """Stop the queues. What they finished is kept."""
+        for queue in self.queues():
+            queue.close()
+
+    @staticmethod
+    def _fits(store: Store, place: Place) -> bool:
+        return store.cube_hash == place.cube.hash and store.weights_sha256 == place.card.weights_sha256
+
+
+def registry_of(settings: Settings) -> Registry:
+    """Checkpoints of the settings, of the work folder and those shipped."""
+    return Registry((*settings.checkpoints, settings.home / "checkpoints", SHIPPED))
