@@ -28,6 +28,7 @@ from .step import (
     YTD_HARVEST,
     YTD_RA,
     YTD_RH,
+    build_decayed,
     build_smooth_least,
     build_step,
 )
@@ -84,7 +85,8 @@ def kernel() -> Kernel:
 def _build(stamp: str) -> Kernel:
     """Compile for sources of that stamp, which is part of numba's cache key: numba itself looks at one file only."""
     smooth_least = njit(cache=True)(build_smooth_least(_sqrt, _relu))
-    step = njit(cache=True)(build_step(_exp, _log, _relu, _least, _least, _gate, _given, smooth_least))
+    decayed = njit(cache=True)(build_decayed(_exp))
+    step = njit(cache=True)(build_step(_exp, _log, _relu, _least, _least, _gate, _given, smooth_least, decayed))
     states, weathers, fields, outputs = len(STATE), len(WEATHER), len(FIELD), len(OUTPUT)
     missing = np.float32(np.nan)
 

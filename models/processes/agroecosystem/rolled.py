@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .inputs import AUTUMN
-from .step import GPP_IN, YTD_GPP, YTD_HARVEST, Step, build_smooth_least, build_step
+from .step import GPP_IN, YTD_GPP, YTD_HARVEST, Step, build_decayed, build_smooth_least, build_step
 
 
 def torch_step() -> Step:
@@ -23,6 +23,7 @@ def torch_step() -> Step:
         torch.sigmoid,
         lambda a, b: torch.where(torch.isnan(a), b, a),
         build_smooth_least(torch.sqrt, torch.relu),
+        build_decayed(torch.exp),
     )
 
 
