@@ -24,12 +24,12 @@ _BAND_ROWS = 32
 def read_classes(path: Path | str, grid: Grid, window: Window, band: int = 1) -> NDArray[np.int64]:
     """[rows, cols] the class that covers most of each cell, the lowest of equals; -1 where the raster has none.
 
-    Raises BadSource where the file is no raster, has no reference system, or does not reach the window.
+    Raises BadSource where the file is no raster or has no reference system.
     """
     from rasterio.enums import Resampling
 
     found = np.empty(window.shape, np.int64)
-    with _open(path, grid, window, band) as source:
+    with _open(path, band) as source:
         for top in range(0, window.shape[0], _BAND_ROWS):
             part = Window(window.row0 + top, min(window.row0 + top + _BAND_ROWS, window.row1), window.col0, window.col1)
             fine = _project(source, grid, part, band, Resampling.nearest, SUB, np.int64, -(2**40))
@@ -45,18 +45,31 @@ def read_means(path: Path | str, grid: Grid, window: Window, band: int = 1) -> F
     """
     from rasterio.enums import Resampling
 
-    with _open(path, grid, window, band) as source:
+    with _open(path, band) as source:
         outside = -9.0e15
         values = _project(source, grid, window, band, Resampling.average, 1, np.float64, outside)
         scaled = values * source.scales[band - 1] + source.offsets[band - 1]
     return np.asarray(np.where(values == outside, np.nan, scaled), np.float64)
 
 
+def check_raster(path: Path | str, grid: Grid, window: Window, band: int = 1) -> None:
+    """Raise BadSource unless the file is a raster with a reference system that reaches the window."""
+    from rasterio.warp import transform_bounds
+
+    with _open(path, band) as source:
+        west, south, east, north = transform_bounds(source.crs, grid.crs, *source.bounds, densify_pts=21)
+    xmin, ymin, xmax, ymax = window.bounds(grid)
+    if west >= xmax or east <= xmin or south >= ymax or north <= ymin:
+        raise BadSource(
+            f"The raster {path} does not reach the region: it covers x {west:.0f} to {east:.0f}, y {south:.0f} to "
+            f"{north:.0f}, the region x {xmin:.0f} to {xmax:.0f}, y {ymin:.0f} to {ymax:.0f} ({grid.crs})."
+        )
+
+
 @contextmanager
-def _open(path: Path | str, grid: Grid, window: Window, band: int) -> Iterator[Any]:
+def _open(path: Path | str, band: int) -> Iterator[Any]:
     import rasterio
     from rasterio.errors import RasterioIOError
-    from rasterio.warp import transform_bounds
 
     file = existing(path, "raster")
     try:
@@ -65,13 +78,6 @@ def _open(path: Path | str, grid: Grid, window: Window, band: int) -> Iterator[A
                 raise BadSource(f"The raster {file} names no reference system. Assign one with `rio edit-info --crs`.")
             if not 1 <= band <= source.count:
                 raise BadSource(f"The raster {file} has {source.count} bands; there is no band {band}.")
-            west, south, east, north = transform_bounds(source.crs, grid.crs, *source.bounds, densify_pts=21)
-            xmin, ymin, xmax, ymax = window.bounds(grid)
-            if west >= xmax or east <= xmin or south >= ymax or north <= ymin:
-                raise BadSource(
-                    f"The raster {file} does not reach the region: it covers x {west:.0f} to {east:.0f}, y {south:.0f} "
-                    f"to {north:.0f}, the region x {xmin:.0f} to {xmax:.0f}, y {ymin:.0f} to {ymax:.0f} ({grid.crs})."
-                )
             yield source
     except RasterioIOError as error:
         raise BadSource(f"{file} cannot be read as a raster: {error}. Give a GeoTIFF.") from error

@@ -1,6 +1,6 @@
 """SSURGO exports: map-unit polygons and pipe-delimited tables without headers, on the grid.
 
-Columns follow the SSURGO metadata, version 2 (tables "mapunit", "component", "chorizon"). Representative values are used.
+Columns follow the SSURGO metadata, version 2 (mapunit, component, chorizon). Representative values are used.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def unit_mean(components: Sequence[Component], prop: str, top: float, bottom: fl
 
 
 def soil_on_grid(
-    survey: Survey, grid: Grid, window: Window, layers: Sequence[tuple[float, float]] = LAYERS, sub: int = 25
+    survey: Survey, grid: Grid, window: Window, layers: Sequence[tuple[float, float]] = LAYERS, sub: int = 10
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Properties of the cells: name -> [rows, cols] over 0-30 cm, and name -> [L, rows, cols] by layer.
 
@@ -115,8 +115,8 @@ def soil_on_grid(
     from rasterio.features import rasterize
     from rasterio.transform import from_origin
 
-    keys = sorted({key for key, _ in survey.polygons})
-    number = {key: k + 1 for k, key in enumerate(keys)}
+    all_keys = sorted({key for key, _ in survey.polygons})
+    number = {key: k + 1 for k, key in enumerate(all_keys)}
     rows, cols = window.shape
     xmin, _, _, ymax = window.bounds(grid)
     step = grid.size / sub
@@ -125,9 +125,10 @@ def soil_on_grid(
         shapes, out_shape=(rows * sub, cols * sub), transform=from_origin(xmin, ymax, step, step), dtype="int32"
     )
     cell = (np.arange(rows * sub) // sub)[:, None] * cols + (np.arange(cols * sub) // sub)[None]
-    share = np.zeros((rows * cols, len(keys) + 1))
-    np.add.at(share, (cell.ravel(), fine.ravel()), 1.0 / sub**2)
-    share = share[:, 1:]
+    here, place = np.unique(fine, return_inverse=True)
+    index = cell.ravel() * here.size + place.ravel()
+    share = np.bincount(index, minlength=rows * cols * here.size).reshape(rows * cols, here.size) / sub**2
+    share, keys = share[:, here > 0], [all_keys[k - 1] for k in here if k > 0]
 
     def spread(depths: Sequence[tuple[float, float]]) -> dict[str, Floats]:
         table = {

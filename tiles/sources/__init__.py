@@ -35,14 +35,14 @@ def build(
             raise UnknownCube(
                 f"The cube '{name}' is made from measurements: say in which folder they lie (--data or FIELDFLUX_DATA)."
             )
-        from . import counties
+        from .counties import build_adams, build_iowa
 
-        builder = counties.build_adams if name == "adams" else counties.build_iowa
+        builder = build_adams if name == "adams" else build_iowa
         return builder(data_dir, out or f"{name}.zarr", progress)
     if Path(name).suffix.lower() not in (".toml", ".json"):
         raise UnknownCube(
-            f"There is no cube '{name}' to build. The names are {', '.join(NAMES)}; anything else is the path of a recipe "
-            f"that ends in .toml or .json."
+            f"There is no cube '{name}' to build. The names are {', '.join(NAMES)}; anything else is the path of a "
+            f"recipe that ends in .toml or .json."
         )
     from .recipe import build_from_files
 
