@@ -16,7 +16,7 @@ from fieldflux.models.variables import VARIABLES
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
-from .cubefile import FORMAT, BadCube, Manifest, Source, check_years, days_of, spec
+from .cubefile import DOCUMENTS, FORMAT, BadCube, Manifest, Source, check_years, days_of, spec
 from .grid import BadGrid, Grid, Window
 
 __all__ = ["BadCube", "Cube", "OutsideCube", "open_cube"]
@@ -108,6 +108,10 @@ class Cube:
         """Outlines of its fields, a GeoJSON FeatureCollection in longitude and latitude; None where it has none."""
         found: dict[str, Any] | None = self._json("fields.geojson")
         return found
+
+    def documents(self) -> frozenset[str]:
+        """What there is of outline.geojson, fields.geojson and weather_names.json, without reading it."""
+        return frozenset(p.name for p in (self.path / DOCUMENTS).glob("*json") if p.name != "zarr.json")
 
     def weather_names(self) -> list[str] | None:
         """Names of the weather cells, where they have any."""
@@ -202,7 +206,7 @@ class Cube:
         return r - w.row0, c - w.col0
 
     def _json(self, name: str) -> Any:
-        file = self.path / name
+        file = self.path / DOCUMENTS / name
         if not file.exists():
             return None
         try:

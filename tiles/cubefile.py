@@ -10,8 +10,9 @@ A cube is a Zarr v3 folder, one flat group that plain xarray opens:
     mask             (y, x) uint8, 1 where a cell has weather and all needed static inputs
     <input>_flag     (weather, time) uint8, where a day's weather was repaired or estimated
 
-with coordinates and a grid mapping, the manifest in the group's attributes under "fieldflux", and beside the arrays
-`outline.geojson` and `fields.geojson` where there are any. Missing is NaN. Every chunk is stored, so that a lost one is
+with coordinates and a grid mapping, the manifest in the group's attributes under "fieldflux", and in the folder
+`documents` (a group without arrays, so that Zarr readers pass it by) outline.geojson, fields.geojson and
+weather_names.json where there are any. Missing is NaN. Every chunk is stored, so that a lost one is
 noticed and never read as missing data.
 """
 
@@ -40,6 +41,7 @@ Progress = Callable[[float, str], None]
 """Called with the fraction done, 0 to 1, and what is being done."""
 
 FORMAT = 1
+DOCUMENTS = "documents"
 OPTIONAL_STATIC = frozenset({"elevation", "ph", "cec"})
 """Static inputs that a cell may lack and still be run."""
 
@@ -265,14 +267,21 @@ class CubeWriter:
         self._jsons["fields.geojson"] = json.dumps(collection, separators=(",", ":"), ensure_ascii=False)
 
     def finish(self) -> Path:
-        """Complete the cube and put it at `path`, in place of one that is there."""
+        """Complete the cube and put it at `path`, in place of one that is there.
+
+        Inputs without any value are left out. Raises CubeNotWritten.
+        """
         missing = [name for name in ("weather_index", "crop") if name not in self._arrays]
         if missing or not any("time" in self._arrays[n].domain.labels for n in self._inputs):
             raise CubeNotWritten(f"The cube has no {' and no '.join([*missing, *([] if missing else ['weather'])])}.")
+        self._drop_empty()
         self._mask()
         try:
+            documents = self._folder / DOCUMENTS
+            documents.mkdir()
+            (documents / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group"}))
             for name, text in self._jsons.items():
-                (self._folder / name).write_text(text)
+                (documents / name).write_text(text)
             manifest = Manifest(
                 format=FORMAT,
                 id=self.about.id,
@@ -425,6 +434,12 @@ class CubeWriter:
         store = ts.open({**spec(self._folder / name), "metadata": metadata, "create": True}).result()
         self._arrays[name] = store
         return store
+
+    def _drop_empty(self) -> None:
+        for name in list(self._inputs):
+            if VARIABLES[name].period != "year" and not np.isfinite(np.asarray(self._arrays[name])).any():
+                del self._inputs[name], self._arrays[name]
+                shutil.rmtree(self._folder / name)
 
     def _mask(self) -> None:
         ok = np.asarray(self._arrays["weather_index"]) >= 0
