@@ -148,8 +148,8 @@ def _cube(found: Any) -> dict[str, Any]:
         "crs": found.grid.crs,
         "crops": [{"code": c.cdl[0], "codes": c.cdl, "name": c.name} for c in CROPS.values()],
         "inputs": found.available(),
-        "outline": f"/v1/cubes/{found.id}/outline" if (found.path / "outline.geojson").exists() else None,
-        "fields": f"/v1/cubes/{found.id}/fields" if (found.path / "fields.geojson").exists() else None,
+        "outline": f"/v1/cubes/{found.id}/outline" if "outline.geojson" in found.documents() else None,
+        "fields": f"/v1/cubes/{found.id}/fields" if "fields.geojson" in found.documents() else None,
     }
 
 
