@@ -269,7 +269,7 @@ def test_yearly_sums_of_satellite_gpp(data_dir: Path) -> None:
     found = {g.crop: g for g in read_county_gpp(data_dir, 17001)}
     raw = lines(data_dir / "vegetation/slope_gpp_il_17001_17003_daily_2000_2020.csv.gz")
     by_hand = math.fsum(
-        float(r["GPP_gC_m2_d"]) for r in raw if (r["fips"], r["crop"], r["year"]) == ("17001", "soy", "2007")
+        float(r["GPP_gC_m2_d"]) for r in raw if (r["fips"], r["crop"], r["year"]) == ("17001", "soybean", "2007")
     )
     soy = found["soybean"]
     assert soy.total[soy.year == 2007][0] == pytest.approx(by_hand)

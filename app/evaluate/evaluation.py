@@ -1,0 +1,145 @@
+"""One evaluation: which parts, in which order, and what is written where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from fieldflux.models.card import Card
+from fieldflux.models.contract import Model
+from fieldflux.models.registry import Registry
+from fieldflux.tiles.measurements import read_towers
+
+from .county import CountyResult, evaluate_county
+from .report import Report, Row, as_csv, as_json, as_text
+from .soil import soil_skipped
+from .towers import TowerResult, evaluate_towers
+
+if TYPE_CHECKING:
+    from fieldflux.tiles.cube import Cube
+
+PARTS = ("towers", "county", "soil")
+ADAMS = 17001
+Progress = Callable[[float, str], None]
+
+
+class Models(Protocol):
+    """Where models come from: a `Registry`, or a stand-in of the same shape."""
+
+    def card(self, model: str) -> Card: ...
+
+    def load(self, model: str, device: str = "cpu") -> Model: ...
+
+
+class UnknownPart(ValueError):
+    """A part of the evaluation that does not exist."""
+
+
+def evaluate(
+    model_id: str,
+    data_dir: Path,
+    out: Path,
+    only: Sequence[str] | None = None,
+    registry: Models | None = None,
+    progress: Progress | None = None,
+    cube: Cube | None = None,
+) -> Report:
+    """Score a model on a folder of measurements and write tables (text, JSON, CSV) and plots (PNG) into `out`.
+
+    only: some of PARTS; default all. progress: called with the fraction done and what is being done. cube: the input
+    cube of the county; default, Adams County built from `data_dir` into `out` where its files are there.
+    A part whose measurements are not in the folder is left out, and the report says so.
+    Raises UnknownPart, UnknownModel, BadCheckpoint, BadMeasurements, BadSplit.
+    """
+    parts = tuple(only) if only else PARTS
+    for part in parts:
+        if part not in PARTS:
+            raise UnknownPart(f"There is no part '{part}' of an evaluation. The parts are: {', '.join(PARTS)}.")
+    told = progress or _quiet
+    told(0.0, "loading the model")
+    model = (registry or Registry()).load(model_id)
+    out.mkdir(parents=True, exist_ok=True)
+
+    rows: list[Row] = []
+    notes: list[str] = []
+    skipped: list[str] = []
+    files: list[str] = []
+    if "towers" in parts:
+        towers = read_towers(data_dir)
+        result = evaluate_towers(model, towers, lambda f, doing: told(0.05 + 0.55 * f, doing))
+        rows, notes, skipped = list(result.rows), list(result.notes), list(result.skipped)
+        if not towers:
+            skipped.append(f"Towers: no file of towers in {data_dir}. Their layout is in fieldflux.tiles.measurements.")
+        files += _tower_plots(out, result, towers)
+    if "county" in parts:
+        county = _county(model, data_dir, out, cube, lambda f, doing: told(0.6 + 0.3 * f, doing))
+        rows += county.rows
+        notes += county.notes
+        skipped += county.skipped
+        files += _county_plots(out, county)
+    if "soil" in parts:
+        told(0.9, "soil carbon")
+        skipped += soil_skipped(model, data_dir)
+    report = Report(
+        model=model.card.id,
+        title=model.card.title,
+        made=datetime.now(UTC).replace(microsecond=0),
+        data=data_dir.name or str(data_dir),
+        rows=tuple(rows),
+        notes=tuple(dict.fromkeys(notes)),
+        skipped=tuple(skipped),
+    )
+    told(0.95, "writing")
+    files += _skill_plot(out, report)
+    report = replace(report, files=("report.txt", "report.json", "scores.csv", *files))
+    (out / "report.txt").write_text(as_text(report), encoding="utf-8")
+    (out / "report.json").write_text(as_json(report), encoding="utf-8")
+    (out / "scores.csv").write_text(as_csv(report), encoding="utf-8")
+    told(1.0, "done")
+    return report
+
+
+def _quiet(fraction: float, doing: str) -> None:
+    """Tell nobody."""
+
+
+def _county(model: Model, data_dir: Path, out: Path, cube: Cube | None, told: Progress) -> CountyResult:
+    from fieldflux.models.contract import MissingInputs
+    from fieldflux.tiles.cube import BadCube, open_cube
+
+    if cube is None:
+        from fieldflux.tiles.sources import build
+
+        path = out / "adams.zarr"
+        try:
+            told(0.0, "building the cube of Adams County")
+            if not path.exists():
+                build("adams", path, data_dir=data_dir)
+            cube = open_cube(path)
+        except (OSError, BadCube, ValueError) as error:
+            return CountyResult((), (f"County: its input cube cannot be built: {error}",), ())
+    try:
+        return evaluate_county(model, cube, data_dir, ADAMS, told)
+    except MissingInputs as error:
+        return CountyResult((), (f"County: {error}",), ())
+
+
+def _tower_plots(out: Path, result: TowerResult, towers: Sequence[object]) -> list[str]:
+    from .plots import plot_towers
+
+    return plot_towers(out, result, towers)  # type: ignore[arg-type]
+
+
+def _county_plots(out: Path, result: CountyResult) -> list[str]:
+    from .plots import plot_county
+
+    return plot_county(out, result)
+
+
+def _skill_plot(out: Path, report: Report) -> list[str]:
+    from .plots import plot_skill
+
+    return plot_skill(out, report)
