@@ -15,7 +15,7 @@ from datetime import date
 import numpy as np
 import torch
 from fieldflux.models.card import Card
-from fieldflux.models.contract import Floats, Forcing, State
+from fieldflux.models.contract import Floats, Forcing, Integers, State
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -42,6 +42,8 @@ class CalibrationRecipe(BaseModel):
     renew: int = Field(default=15, ge=1)
     prior: float = Field(default=0.002, ge=0)
     """Weight of the squared distance from the defaults, in logits."""
+    balance: float = Field(default=0.5, ge=0, le=1)
+    """How far rare crops are weighted up: a site-year counts as (site-years of its crop) ** -balance."""
     scatter: float = Field(default=0.4, ge=0)
     """Standard deviation of the members' starts around the defaults, in logits."""
     weights: dict[str, float] = Field(
@@ -80,14 +82,14 @@ def calibrate(
 ) -> Floats:
     """[member, crop, parameter] float64, the calibrated table.
 
-    The loss is the mean over site-years, weighted by the member's bootstrap, of the sum over variables of
+    The loss is the mean over site-years, weighted by the member's bootstrap and by rarity, of the sum over variables of
     w (1 - 1 / (2 - NSE)), plus for the yield w (error / observed)^2, plus the prior.
     """
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     elements = [(record, year) for record in records for year in record.train_years]
     counts = rng.multinomial(len(elements), np.full(len(elements), 1.0 / len(elements)), size=recipe.members)
-    share = torch.tensor(counts / len(elements), dtype=torch.float32)
+    share = torch.tensor(_shares(elements, counts, recipe.balance), dtype=torch.float32)
 
     start = _logits(to_unit(default_table()))
     shared = torch.tensor([q.shared for q in LEARNED])
@@ -121,6 +123,14 @@ def calibrate(
         progress(Progress(turn + 1, recipe.steps, tuple(loss.detach().tolist())))
     with torch.no_grad():
         return np.asarray(_table(z, shared, constants).double().numpy())
+
+
+def _shares(elements: Sequence[tuple[SiteRecord, int]], counts: Integers, balance: float) -> Floats:
+    """[M, E] weight of each site-year in each member's loss, summing to 1."""
+    crops = [derive_seasons(r.forcing).crop[0, r.forcing.years.index(y)] for r, y in elements]
+    rarity = np.array([crops.count(crop) for crop in crops], dtype=np.float64) ** -balance
+    weighted = counts * rarity
+    return np.asarray(weighted / weighted.sum(axis=1, keepdims=True))
 
 
 def _logits(unit: Floats) -> Floats:

@@ -44,15 +44,15 @@ LEARNED: tuple[Parameter, ...] = (
     Parameter("q_w", "1", _all(1.0), 0.01, 4.0),                               # strength of the soil-moisture limit
     Parameter("theta_star", "1", _all(0.5), 0.1, 1.0),                         # relative water below which it starts
     Parameter("k_ext", "1", (0.55, 0.6, 0.5, 0.55), 0.3, 0.9),                 # extinction of light in the canopy
-    Parameter("w0_wue", "gC mm-1", (9.0, 5.5, 5.5, 5.0), 2.0, 20.0),           # water-use efficiency at no VPD
+    Parameter("w0_wue", "gC mm-1", (8.0, 5.0, 5.0, 3.2), 2.0, 20.0),           # water-use efficiency at no VPD
     Parameter("kappa_w", "kPa-1", _all(0.3), 0.05, 0.9),                       # its decline with VPD
-    Parameter("alpha_t", "1", _all(1.0), 0.3, 2.0),                            # transpiration, share of PET
+    Parameter("alpha_t", "1", (1.2, 1.2, 1.2, 1.4), 0.3, 2.0),                            # transpiration, share of PET
     Parameter("alpha_s", "1", _all(0.8), 0.1, 2.0, shared=True),               # soil evaporation, share of PET
     Parameter("k_e", "d-1", _all(0.15), 0.02, 0.95, shared=True),              # supply of soil evaporation
     Parameter("i_c", "mm", _all(0.15), 0.0, 0.6, shared=True),                 # water held on leaves per LAI
     Parameter("k_g", "1", _all(0.1), 0.0, 0.4, shared=True),                   # ground heat, share of net radiation
     Parameter("k_gt", "MJ m-2 d-1 K-1", _all(0.8), 0.0, 3.0, shared=True),     # ground heat flux by warming
-    Parameter("c_eb", "1", _all(0.9), 0.55, 1.0, shared=True),                 # closure of the energy balance
+    Parameter("c_eb", "1", _all(0.85), 0.55, 1.0, shared=True),                 # closure of the energy balance
     Parameter("beta", "1", _all(2.0), 0.5, 5.0, shared=True),                  # saturation-excess runoff
     Parameter("d_drain", "1", _all(1.5), 0.1, 3.0, shared=True),               # exponent of drainage
     Parameter("k_b", "d-1", _all(0.005), 1e-5, 0.02, log=True, shared=True),   # base flow
@@ -60,7 +60,7 @@ LEARNED: tuple[Parameter, ...] = (
     Parameter("z_root", "mm", (1200.0, 1100.0, 1200.0, 1800.0), 200.0, 2000.0),  # deepest rooting
     Parameter("m_t", "mm K-1 d-1", _all(3.0), 0.01, 10.0, shared=True),        # snow melt by temperature
     Parameter("t_s", "degC", _all(0.5), -2.0, 3.0, shared=True),               # rain turns to snow
-    Parameter("i_max", "mm d-1", (5.0, 5.0, 4.0, 6.0), 0.0, 12.0),             # irrigation, where irrigated
+    Parameter("i_max", "mm d-1", (6.0, 6.0, 5.0, 8.0), 0.0, 12.0),             # irrigation, where irrigated
     Parameter("rew_irr", "1", _all(0.6), 0.1, 0.9),                            # relative water at which it starts
     Parameter("rmn", "d-1", (0.012, 0.014, 0.012, 0.012), 9e-4, 0.09, log=True),  # maintenance of leaves at 20 degC
     Parameter("y_g", "1", (0.75, 0.70, 0.72, 0.72), 0.55, 0.9),                # growth yield
@@ -80,7 +80,7 @@ CONSTANTS: tuple[tuple[str, str, tuple[float, float, float, float]], ...] = (
     ("k_sen", "d-1", (0.06, 0.10, 0.07, 0.01)),        # leaves lost per day after g_sen
     ("a_leaf", "1", (0.60, 0.60, 0.50, 0.45)),         # first share of leaves in growth
     ("a_root", "1", (0.25, 0.25, 0.35, 0.20)),         # first share of roots
-    ("a_grain", "1", (0.92, 0.85, 0.88, 0.0)),         # share of grain once it fills
+    ("a_grain", "1", (0.92, 0.72, 0.88, 0.0)),         # share of grain once it fills
     ("s_leaf", "1", (0.55, 0.60, 0.65, 9.0)),          # end of leaf growth, as a share of g_sen
     ("lai_max", "m2 m-2", (6.0, 6.0, 6.0, 5.5)),       # leaves stop growing near it
     ("seed", "gC m-2", (3.0, 5.0, 7.0, 5.0)),          # carbon of the seed
@@ -91,7 +91,7 @@ CONSTANTS: tuple[tuple[str, str, tuple[float, float, float, float]], ...] = (
     ("zeta", "1", (0.05, 0.30, 0.30, 0.30)),           # response of light use to CO2, power
     ("r_root", "1", (0.5, 0.6, 0.5, 0.4)),             # maintenance of roots, by that of leaves
     ("r_stem", "1", (0.25, 0.35, 0.3, 0.35)),
-    ("r_grain", "1", (0.18, 0.35, 0.2, 0.0)),
+    ("r_grain", "1", (0.18, 0.45, 0.2, 0.0)),
     ("k_root", "d-1", (0.004, 0.004, 0.004, 0.004)),   # turnover of roots
     ("k_leaf", "d-1", (0.003, 0.003, 0.004, 0.008)),   # turnover of leaves
     ("k_shed", "d-1", (0.01, 0.01, 0.01, 0.01)),       # leaves shed under drought

@@ -1,0 +1,282 @@
+"""Training by a recipe: reads measurements, trains, scores on held-out data, writes the checkpoint with its card."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from fieldflux.models.card import Card, DataUsed, Domain, Score
+from fieldflux.models.checkpoint import write_checkpoint
+from fieldflux.models.contract import Floats
+from fieldflux.models.processes.agroecosystem.calibrate import (
+    CalibrationRecipe,
+    Progress,
+    SiteRecord,
+    calibrate,
+    crops_trained,
+)
+from fieldflux.models.processes.agroecosystem.model import ANNUAL, DAILY, NEEDS, Agroecosystem
+from fieldflux.models.processes.agroecosystem.parameters import CROP_NAMES, NAMES
+from fieldflux.models.registry import Registry
+from fieldflux.tiles.measurements.tower import Tower, tower_forcing
+from fieldflux.tiles.measurements.towers import read_towers
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Told = Callable[[float, str], None]
+Span = Annotated[int | str, Field(description="a calendar year, or 'first/last' as ISO dates")]
+Days = dict[str, tuple[Span, ...]]
+
+NORMAL_90 = 1.6449  # two-sided 90 % quantile of the normal distribution
+LARGEST_FACTOR = 30.0
+
+
+class BadRecipe(ValueError):
+    """A training recipe that cannot be followed."""
+
+
+class Data(BaseModel):
+    """A file that the training reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    source: str
+    licence: str
+
+
+class Recipe(BaseModel):
+    """A recipe of the family "agroecosystem"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: Literal["agroecosystem"]
+    name: str
+    version: str
+    train: Days
+    interval: Days = Field(default_factory=dict)
+    check: Days = Field(default_factory=dict)
+    calibration: CalibrationRecipe = CalibrationRecipe()
+    data: tuple[Data, ...] = ()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe of a TOML file. Raises BadRecipe, naming the entry that is wrong."""
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text()))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadRecipe(f"The recipe {path} cannot be read: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadRecipe(f"The recipe {path} is not valid at '{where}': {first['msg']}.") from error
+
+
+def train(recipe_path: Path, out: Path, data_dir: Path, told: Told = lambda *_: None) -> Card:
+    """Train by a recipe and write `out`/<name>/<version>; returns the card.
+
+    The card's scores come from `fieldflux evaluate` on the same data, and from the coverage of the intervals.
+    Raises BadRecipe, BadMeasurements.
+    """
+    from .evaluate import evaluate
+    from .evaluate.report import to_scores
+
+    recipe = read_recipe(recipe_path)
+    told(0.0, "reading the towers")
+    towers = {tower.site: tower for tower in read_towers(data_dir)}
+    records = [_record(_tower(towers, site), spans) for site, spans in recipe.train.items()]
+    card = _card(recipe, records, data_dir)
+
+    def step(p: Progress) -> None:
+        losses = ", ".join(f"{loss:.3f}" for loss in p.loss)
+        told(0.9 * p.step / p.steps, f"step {p.step} of {p.steps}, losses {losses}")
+
+    table = calibrate(records, recipe.calibration, card, step)
+    folder = out / recipe.name / recipe.version
+    model = Agroecosystem(card, table)
+    told(0.9, "intervals")
+    factors = interval_factors(model, towers, recipe.interval)
+    card = card.model_copy(update={"interval": factors})
+    coverage = interval_coverage(Agroecosystem(card, table), towers, recipe.check)
+    write_checkpoint(folder, card, {"table": table})
+    told(0.92, "evaluating on held-out data")
+    report = evaluate(f"{recipe.name}/{recipe.version}", data_dir, out / ".evaluation", None, Registry((out,)))
+    card = card.model_copy(update={"scores": (*to_scores(report), *coverage)})
+    return write_checkpoint(folder, card, {"table": table})
+
+
+def interval_factors(model: Agroecosystem, towers: Mapping[str, Tower], spans: Days) -> dict[str, float]:
+    """Variable -> factor on the members' standard deviation so that daily 90 % intervals cover 90 % of those days."""
+    ratios = _error_ratios(model, towers, spans)
+    return {
+        name: round(float(np.clip(np.quantile(values, 0.9) / NORMAL_90, 1.0, LARGEST_FACTOR)), 2)
+        for name, values in ratios.items()
+        if len(values)
+    }
+
+
+def interval_coverage(model: Agroecosystem, towers: Mapping[str, Tower], spans: Days) -> tuple[Score, ...]:
+    """Share of those days on which the widened 90 % interval holds the measured value."""
+    where = "; ".join(f"{site} {', '.join(str(s) for s in of)}" for site, of in spans.items())
+    return tuple(
+        Score(
+            variable=name,
+            metric="coverage of the 90 % interval, daily",
+            value=round(float((values <= NORMAL_90 * model.card.interval.get(name, 1.0)).mean()), 4),
+            unit="1",
+            split=f"held-out years, not those that set the interval: {where}",
+            data="flux towers",
+            n=len(values),
+        )
+        for name, values in _error_ratios(model, towers, spans).items()
+        if len(values)
+    )
+
+
+def _error_ratios(model: Agroecosystem, towers: Mapping[str, Tower], spans: Days) -> dict[str, Floats]:
+    """Variable -> |error of the ensemble mean| / standard deviation of the ensemble, of all good days of the spans."""
+    if model.members < 2:
+        return {}
+    found: dict[str, list[Floats]] = {}
+    for site, of in spans.items():
+        tower = _tower(towers, site)
+        inside = _inside(tower, of)
+        prediction = model.predict(tower_forcing(tower))
+        for name in ("gpp", "reco", "nee", "le", "h"):
+            if name not in tower.observed:
+                continue
+            seen = tower.observed[name]
+            scored = inside & tower.good[name] & np.isfinite(seen)
+            values = prediction.daily[name][:, 0, scored].astype(np.float64)
+            spread = values.std(axis=0, ddof=1)
+            found.setdefault(name, []).append(np.abs(values.mean(axis=0) - seen[scored]) / np.maximum(spread, 1e-9))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _tower(towers: Mapping[str, Tower], site: str) -> Tower:
+    if site not in towers:
+        raise BadRecipe(f"The recipe names tower '{site}', which the data do not have; they have: {', '.join(towers)}.")
+    return towers[site]
+
+
+def _inside(tower: Tower, spans: Sequence[int | str]) -> NDArray[np.bool_]:
+    """[day] True on the days of the spans."""
+    days = tower.dates()
+    inside = np.zeros(len(days), dtype=bool)
+    for span in spans:
+        first, last = _span(span)
+        inside |= (days >= np.datetime64(first)) & (days <= np.datetime64(last))
+    return inside
+
+
+def _span(span: int | str) -> tuple[date, date]:
+    if isinstance(span, int):
+        return date(span, 1, 1), date(span, 12, 31)
+    try:
+        first, last = (date.fromisoformat(part) for part in span.split("/"))
+    except ValueError as error:
+        raise BadRecipe(f"'{span}' is neither a year nor a span 'first/last' of ISO dates.") from error
+    return first, last
+
+
+def _record(tower: Tower, spans: Sequence[int | str]) -> SiteRecord:
+    inside = _inside(tower, spans)
+    years = tuple(sorted({y for first, last in map(_span, spans) for y in range(first.year, last.year + 1)}))
+    observed = {
+        name: np.where(inside & tower.good[name], values, np.nan).astype(np.float64)
+        for name, values in tower.observed.items()
+    }
+    weighed = tower.harvested.get("yield", np.full(len(tower.years), np.nan))
+    harvested = {y: float(v) for y, v in zip(tower.years, weighed, strict=True) if y in years and np.isfinite(v)}
+    return SiteRecord(tower.site, tower_forcing(tower), observed, years, harvested)
+
+
+def _card(recipe: Recipe, records: Sequence[SiteRecord], data_dir: Path) -> Card:
+    trained = crops_trained(records)
+    untrained = [name for name in CROP_NAMES if name not in trained]
+    faults = [
+        f"{name}: no site trained it; its parameters are the defaults, with the shared soil parameters."
+        for name in untrained
+    ]
+    return Card(
+        name=recipe.name,
+        version=recipe.version,
+        title="Agro-ecosystem process model, calibrated at Mead and Bouldin Island",
+        family=recipe.family,
+        description=(
+            "Daily carbon, water and energy of cropland: light-use efficiency, heat-sum phenology with sowing, harvest "
+            "and cuts, four soil water layers, snow, litter, three soil carbon pools; SINDBAD's processes for crops. "
+            "Each member is a calibration from another start on a bootstrap of the site-years. Soil carbon starts from "
+            "the cell's measured stock: active and slow carbon in balance with the first years, the rest old."
+        ),
+        weights_sha256="",
+        members=recipe.calibration.members,
+        needs_daily=NEEDS.daily,
+        needs_annual=NEEDS.annual,
+        needs_static=NEEDS.static,
+        optional=NEEDS.optional,
+        outputs=(*DAILY, *ANNUAL),
+        answers=("crop", "sowing_doy", "harvest_doy", "irrigated", "residue_removed", "tillage"),
+        domain=Domain(
+            crops=CROP_NAMES,
+            climates="temperate cropland; calibrated in eastern Nebraska (maize, soybean) and California (alfalfa)",
+            years="2002-2008 (Mead), 2019-2020 (US-Bi1); CO2 near 370-415 ppm",
+            ranges={
+                "soc_content": (2.0, 60.0),
+                "bulk_density": (0.9, 1.8),
+                "field_capacity": (0.08, 0.5),
+                "latitude": (25, 60),
+            },
+        ),
+        data=tuple(_used(data, data_dir) for data in recipe.data),
+        splits={
+            "train": "recipe.train",
+            "held-out years": "all other days of the same towers; 2004 set the width of the intervals and nothing else",
+            "unseen sites": "every other tower",
+        },
+        recipe={
+            **recipe.model_dump(mode="json", exclude={"data"}),
+            "parameters": list(NAMES),
+        },
+        known_faults=(
+            *faults,
+            "No nitrogen, pests, hail or lodging: a damaged year looks like a good one.",
+            "Irrigation depths at the towers are not known; the model waters by a rule where a field is irrigated.",
+            "A seed's carbon is taken from the litter, so that no import has to be accounted.",
+            "Slow soil carbon starts in balance with the first years of the record: the trend that a field had before "
+            "is not in its delta_soc.",
+            "Litter and soil carbon were calibrated through respiration only, not against measured stocks.",
+            "The energy balance is closed by one factor for all towers.",
+        ),
+        made=datetime.now(UTC).date().isoformat(),
+        commit=_commit(),
+    )
+
+
+def _used(data: Data, data_dir: Path) -> DataUsed:
+    found = sorted(data_dir.rglob(data.name))
+    sha = hashlib.sha256(found[0].read_bytes()).hexdigest() if found else None
+    return DataUsed(name=data.name, source=data.source, licence=data.licence, sha256=sha)
+
+
+def _commit() -> str:
+    """Commit of the code that trains, with "+" where files differ from it; empty outside a repository."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no", "../models/processes"],
+            cwd=here, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head.strip() + ("+" if changed.strip() else "")
+
+
+__all__ = ["BadRecipe", "Recipe", "interval_coverage", "interval_factors", "read_recipe", "train"]
