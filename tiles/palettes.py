@@ -21,7 +21,7 @@ Bytes8 = NDArray[np.uint8]
 NODATA = 0
 """Index of the transparent entry; colours are 1 to 255, so that a diverging ramp has a middle: 128."""
 COLOURS = 255
-FULL_DAYS = 80
+FULL_DAYS = 100
 """A year's sum is shown up to as much as this many days at the highest rate shown."""
 
 CONTROL: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
