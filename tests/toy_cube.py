@@ -1,4 +1,4 @@
-"""A small cube for tests of the engine, written through the cube's own writer: 3 weather cells, 4 soils, 2 crops."""
+"""A small cube for tests of the engine, written through the cube's own writer: 3 weather cells, some soils, 2 crops."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def build_toy(path: Path, years: tuple[int, ...] = (2019, 2020, 2021), given: bo
         clay = np.choose(soil, [150.0, 220.0, 300.0, 380.0])
         clay[HOLE.intersect(WINDOW).slices(WINDOW)] = np.nan  # type: ignore[union-attr]
         cube.static("clay", clay)
-        cube.static("soc_content", np.choose(soil, [18.0, 25.0, 30.0, 12.0]))
+        patches = np.add.outer(8 * (np.arange(rows) // 7), np.arange(cols) // 7)
+        cube.static("soc_content", rng.uniform(12, 30, 64).round(1)[patches])
         fields = np.add.outer(np.arange(rows) // 6, np.arange(cols) // 6) % 2
         crop = np.stack([np.where((fields + y) % 2, 5, 1) for y in range(len(years))])
         crop[years.index(2020)][UNKNOWN[0] - WINDOW.row0, UNKNOWN[1] - WINDOW.col0] = 24

@@ -100,8 +100,10 @@ class ToyModel:
             et = np.clip(water - 0.05, 0.0, None) * srad[:, d] * 0.4 + 0 * gpp
             water = np.clip(water + (precip[:, d] - et) / 1000.0, 0.02, 0.02 + forcing.static["clay"] / 1000.0)
             pool = pool + 0.3 * gpp - rh
-            reco = ra + rh
-            values = (gpp, ra, rh, reco, reco - gpp, et, water + 0 * gpp, pool + 0 * gpp)
+            # In the precision of the outputs, in which the identities have to hold.
+            gpp32, ra32, rh32 = (a.astype(np.float32) for a in (gpp, ra, rh))
+            reco = ra32 + rh32
+            values = (gpp32, ra32, rh32, reco, reco - gpp32, et, water + 0 * gpp, pool + 0 * gpp)
             for name, value in zip(OUTPUTS, values, strict=False):
                 out[name][:, :, d] = value
             annual["yield"][:, :, y] += 0.2 * gpp

@@ -242,7 +242,7 @@ def _take(forcing: Forcing, cells: NDArray[np.intp]) -> Forcing:
 def _batches(groups: int, model: Model, batch_bytes: int) -> list[slice]:
     """Batches whose outputs, with as much again for the model's own work, fit in `batch_bytes`."""
     per_cell = 2 * 4 * 366 * max(len(model.outputs), 1) * model.members
-    size = max(64, batch_bytes // per_cell)
+    size = max(16, batch_bytes // per_cell)
     return [slice(k, min(k + size, groups)) for k in range(0, groups, size)]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -47,11 +48,15 @@ def scratch(root: Path) -> Path:
     return folder / uuid.uuid4().hex
 
 
-def write_whole(path: Path, blob: bytes, root: Path) -> None:
-    """Write a file that other processes see whole or not at all, also after a power cut."""
+def write_whole(path: Path, blob: bytes, root: Path, sync: bool = False) -> None:
+    """Write a file that other processes see whole or not at all; with `sync`, also after a power cut."""
     name = scratch(root)
     try:
-        write_synced(name, blob)
+        with open(name, "wb") as file:
+            file.write(blob)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(name, path)
     except BaseException:
@@ -59,9 +64,19 @@ def write_whole(path: Path, blob: bytes, root: Path) -> None:
         raise
 
 
-def write_synced(path: Path, blob: bytes) -> None:
-    """Write a file down to the disk."""
-    with open(path, "wb") as file:
-        file.write(blob)
-        file.flush()
-        os.fsync(file.fileno())
+def write_folder(path: Path, files: Mapping[str, bytes], root: Path) -> None:
+    """Write a folder of files that other processes see whole or not at all; one that is there already is kept."""
+    name = scratch(root)
+    try:
+        for at, blob in files.items():
+            file = name / at
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(blob)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(name, path)
+    except OSError:
+        # Another process may have made the same one a moment ago.
+        if not path.exists():
+            raise
+    finally:
+        shutil.rmtree(name, ignore_errors=True)

@@ -13,7 +13,6 @@ overlay/2019/                     chunks computed on demand, one file each for d
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from fieldflux.models.variables import VARIABLES, Variable
+from numpy.typing import NDArray
 
 from .grid import Grid, Window, transformer
 from .packing import FILL, step_of
@@ -78,32 +78,56 @@ def days_in(year: int) -> int:
     return (date(year, 12, 31) - date(year, 1, 1)).days + 1
 
 
-def write_root(folder: Path, title: str, source: str) -> None:
-    """Write the group that holds the years."""
-    import zarr
-
-    root = zarr.open_group(folder, mode="w", zarr_format=3)
-    root.attrs.update({"Conventions": "CF-1.10", "title": title, "source": source})
+Files = dict[str, bytes]
+"""Path in a store -> content."""
 
 
-def write_year(folder: Path, layout: Layout, year: int, title: str, source: str) -> None:
-    """Write the metadata and coordinates of a year's groups; data come later, shard by shard."""
-    import zarr
+def root_group(title: str, source: str) -> Files:
+    """The group that holds the years."""
+    return {"zarr.json": _json(_group({"Conventions": "CF-1.10", "title": title, "source": source}))}
 
-    root = zarr.open_group(folder, mode="w", zarr_format=3)
+
+def year_group(layout: Layout, year: int, title: str, source: str) -> Files:
+    """Metadata and coordinates of a year's groups; data come later, shard by shard.
+
+    Written here, not by zarr-python, whose way through an event loop takes a second for these hundred arrays.
+    """
     about = {"Conventions": "CF-1.10", "title": title, "source": source}
-    root.attrs.update(about)
-    _raster_group(root, layout, year, level=0)
+    group = _Writer()
+    _raster_group(group, layout, year, 0)
     for level in layout.levels:
-        group = root.create_group(f"level{level}")
-        group.attrs.update({**about, "comment": f"Mean of the valid cells in each square of {2**level} x {2**level}."})
-        _raster_group(group, layout, year, level)
+        text = f"Mean of the valid cells in each square of {2**level} x {2**level}."
+        _raster_group(group.inside(f"level{level}", {**about, "comment": text}), layout, year, level)
     if layout.members > 1:
-        _member_group(root.create_group("members"), layout, year, about)
-    with warnings.catch_warnings():
-        # The text of Zarr v3 does not name metadata in one place yet; xarray and zarr read it.
-        warnings.simplefilter("ignore")
-        zarr.consolidate_metadata(folder)
+        text = "Each member of the ensemble; reco = ra + rh, nee = ra + rh - gpp."
+        _member_group(group.inside("members", {**about, "comment": text}), layout, year)
+    # The text of Zarr v3 does not name metadata in one place yet; xarray and zarr read it.
+    below = {"kind": "inline", "must_understand": False, "metadata": group.metadata}
+    group.files["zarr.json"] = _json({**_group(about), "consolidated_metadata": below})
+    return group.files
+
+
+def overlay_group(layout: Layout, year: int) -> Files:
+    """Metadata of a year's overlay: one file a chunk for all daily values, one for all yearly ones."""
+    group = _Writer()
+    rows, cols = layout.window.shape
+    n, days = layout.grid.chunk, days_in(year)
+    for name, daily, yearly, members in (
+        ("", layout.daily, layout.yearly, 1),
+        ("members_", layout.member_daily, layout.member_yearly, layout.members),
+    ):
+        if daily:
+            k = len(daily) * members
+            cut = (1, DAYS_IN_CHUNK, n, n), (k, DAYS_IN_SHARD, n, n)
+            dims = ("variable", "time", "y", "x")
+            about = {"variables": list(daily), "scale_factors": [step_of(v) for v in daily], "members": members}
+            group.array(f"{name}daily", (k, days, rows, cols), "int16", dims, about, *cut)
+        if yearly:
+            k = len(yearly) * members
+            about = {"variables": list(yearly), "members": members}
+            group.array(f"{name}yearly", (k, rows, cols), "float32", ("variable", "y", "x"), about, (k, n, n))
+    group.files["zarr.json"] = _json(_group({}))
+    return group.files
 
 
 def gather_root(root: Path) -> bytes:
@@ -114,121 +138,123 @@ def gather_root(root: Path) -> bytes:
         own = json.loads((root / str(year) / "zarr.json").read_bytes())
         below = own.pop("consolidated_metadata")["metadata"]
         metadata[str(year)] = own
-        for name, found in below.items():
-            found.pop("consolidated_metadata", None)
-            metadata[f"{year}/{name}"] = found
+        metadata |= {f"{year}/{name}": found for name, found in below.items()}
     group["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metadata}
-    return json.dumps(group, separators=(",", ":")).encode()
+    return _json(group)
 
 
-def write_overlay_year(folder: Path, layout: Layout, year: int) -> None:
-    """Write the metadata of a year's overlay: one file a chunk for all daily values, one for all yearly ones."""
-    import zarr
+class _Writer:
+    """Collects the files of a group and, by their paths, the metadata of all that is in it."""
 
-    root = zarr.open_group(folder, mode="w", zarr_format=3)
-    rows, cols = layout.window.shape
-    n, days = layout.grid.chunk, days_in(year)
-    for name, daily, yearly, members in (
-        ("", layout.daily, layout.yearly, 1),
-        ("members_", layout.member_daily, layout.member_yearly, layout.members),
-    ):
-        if daily:
-            k = len(daily) * members
-            root.create_array(
-                f"{name}daily",
-                shape=(k, days, rows, cols),
-                shards=(k, DAYS_IN_SHARD, n, n),
-                chunks=(1, DAYS_IN_CHUNK, n, n),
-                dtype="int16",
-                fill_value=FILL,
-                compressors=_codecs(2),
-                attributes={"variables": list(daily), "scale_factors": [step_of(v) for v in daily], "members": members},
-            )
-        if yearly:
-            k = len(yearly) * members
-            root.create_array(
-                f"{name}yearly",
-                shape=(k, rows, cols),
-                chunks=(k, n, n),
-                dtype="float32",
-                fill_value=float("nan"),
-                compressors=_codecs(4),
-                attributes={"variables": list(yearly), "members": members},
-            )
+    def __init__(self, at: str = "", files: Files | None = None, metadata: dict[str, Any] | None = None) -> None:
+        self._at = at
+        self.files: Files = {} if files is None else files
+        self.metadata: dict[str, Any] = {} if metadata is None else metadata
+
+    def inside(self, name: str, attributes: dict[str, Any]) -> _Writer:
+        """A group in this one."""
+        self._put(name, _group(attributes))
+        return _Writer(f"{self._at}{name}/", self.files, self.metadata)
+
+    def array(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: str,
+        dims: tuple[str, ...],
+        attributes: dict[str, Any],
+        chunks: tuple[int, ...],
+        shards: tuple[int, ...] | None = None,
+    ) -> None:
+        """A packed array: lz4 after bit-shuffle, and a checksum that makes a flipped bit an error, not a number."""
+        size = np.dtype(dtype).itemsize
+        blosc = {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle", "typesize": size, "blocksize": 0}
+        crc = {"name": "crc32c"}
+        codecs: list[dict[str, Any]] = [_LITTLE, {"name": "blosc", "configuration": blosc}, crc]
+        if shards is not None:
+            inner = {"chunk_shape": chunks, "codecs": codecs, "index_codecs": [_LITTLE, crc], "index_location": "end"}
+            codecs = [{"name": "sharding_indexed", "configuration": inner}]
+        fill = FILL if dtype == "int16" else "NaN"
+        self._put(name, _array(shape, dtype, dims, attributes, shards or chunks, codecs, fill))
+
+    def coordinate(self, name: str, values: NDArray[Any], attributes: dict[str, Any]) -> None:
+        """A coordinate, in one plain chunk: xarray reads coordinates when it opens a group, one request each."""
+        self._put(name, _array(values.shape, values.dtype.name, (name,), attributes, values.shape, [_LITTLE], 0))
+        self.files[f"{self._at}{name}/c/0"] = values.astype(values.dtype.newbyteorder("<")).tobytes()
+
+    def scalar(self, name: str, attributes: dict[str, Any]) -> None:
+        """A variable that is there for its attributes."""
+        self._put(name, _array((), "int32", (), attributes, (), [_LITTLE], 0))
+
+    def _put(self, name: str, metadata: dict[str, Any]) -> None:
+        self.metadata[f"{self._at}{name}"] = metadata
+        self.files[f"{self._at}{name}/zarr.json"] = _json(metadata)
 
 
-def _raster_group(group: Any, layout: Layout, year: int, level: int) -> None:
+_LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+
+
+def _group(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+
+
+def _array(
+    shape: tuple[int, ...],
+    dtype: str,
+    dims: tuple[str, ...],
+    attributes: dict[str, Any],
+    chunks: tuple[int, ...],
+    codecs: list[dict[str, Any]],
+    fill: Any,
+) -> dict[str, Any]:
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": shape,
+        "data_type": dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "codecs": codecs,
+        "fill_value": fill,
+        "dimension_names": dims,
+        "attributes": attributes,
+        "storage_transformers": [],
+    }
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def _raster_group(group: _Writer, layout: Layout, year: int, level: int) -> None:
     rows, cols = (n >> level for n in layout.window.shape)
     n = layout.grid.block >> level
-    days = days_in(year)
     _place(group, layout, level)
     _time(group, year)
     if level:
         chunk = 64 if n % 64 == 0 else n
-        cut = {"chunks": (LEVEL_DAYS_IN_CHUNK, chunk, chunk), "shards": (LEVEL_DAYS_IN_SHARD, n, n)}
+        cut = (LEVEL_DAYS_IN_CHUNK, chunk, chunk), (LEVEL_DAYS_IN_SHARD, n, n)
     else:
-        cut = {"chunks": (DAYS_IN_CHUNK, layout.grid.chunk, layout.grid.chunk), "shards": (DAYS_IN_SHARD, n, n)}
+        cut = (DAYS_IN_CHUNK, layout.grid.chunk, layout.grid.chunk), (DAYS_IN_SHARD, n, n)
     for name in layout.daily:
-        group.create_array(
-            name,
-            shape=(days, rows, cols),
-            dtype="int16",
-            fill_value=FILL,
-            compressors=_codecs(2),
-            dimension_names=("time", "y", "x"),
-            attributes=_daily_attributes(VARIABLES[name]),
-            **cut,
-        )
+        about = _daily_attributes(VARIABLES[name])
+        group.array(name, (days_in(year), rows, cols), "int16", ("time", "y", "x"), about, *cut)
     for name in layout.yearly:
-        group.create_array(
-            name,
-            shape=(rows, cols),
-            dtype="float32",
-            chunks=(n, n),
-            fill_value=float("nan"),
-            compressors=_codecs(4),
-            dimension_names=("y", "x"),
-            attributes=_yearly_attributes(name, year),
-        )
+        group.array(name, (rows, cols), "float32", ("y", "x"), _yearly_attributes(name, year), (n, n))
 
 
-def _member_group(group: Any, layout: Layout, year: int, about: dict[str, str]) -> None:
+def _member_group(group: _Writer, layout: Layout, year: int) -> None:
     rows, cols = layout.window.shape
-    n, chunk, m = layout.grid.block, layout.grid.chunk, layout.members
-    group.attrs.update({**about, "comment": "Each member of the ensemble; reco = ra + rh, nee = ra + rh - gpp."})
+    n, chunk, m, days = layout.grid.block, layout.grid.chunk, layout.members, days_in(year)
     _place(group, layout, 0)
     _time(group, year)
-    _coordinate(group, "member", np.arange(m, dtype=np.int32), {"long_name": "member of the ensemble"})
+    group.coordinate("member", np.arange(m, dtype=np.int32), {"long_name": "member of the ensemble"})
     for name in layout.member_daily:
-        group.create_array(
-            name,
-            shape=(m, days_in(year), rows, cols),
-            dtype="int16",
-            chunks=(1, DAYS_IN_CHUNK, chunk, chunk),
-            shards=(m, DAYS_IN_SHARD, n, n),
-            fill_value=FILL,
-            compressors=_codecs(2),
-            dimension_names=("member", "time", "y", "x"),
-            attributes=_daily_attributes(VARIABLES[name]),
-        )
+        about, dims = _daily_attributes(VARIABLES[name]), ("member", "time", "y", "x")
+        cut = (1, DAYS_IN_CHUNK, chunk, chunk), (m, DAYS_IN_SHARD, n, n)
+        group.array(name, (m, days, rows, cols), "int16", dims, about, *cut)
     for name in layout.member_yearly:
-        group.create_array(
-            name,
-            shape=(m, rows, cols),
-            dtype="float32",
-            chunks=(m, n, n),
-            fill_value=float("nan"),
-            compressors=_codecs(4),
-            dimension_names=("member", "y", "x"),
-            attributes=_yearly_attributes(name, year),
-        )
-
-
-def _codecs(size: int) -> list[Any]:
-    from zarr.codecs import BloscCodec, Crc32cCodec
-
-    # The checksum makes a flipped bit an error instead of a number.
-    return [BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=size), Crc32cCodec()]
+        group.array(name, (m, rows, cols), "float32", ("member", "y", "x"), _yearly_attributes(name, year), (m, n, n))
 
 
 def _daily_attributes(v: Variable) -> dict[str, Any]:
@@ -271,7 +297,7 @@ def _named(v: Variable) -> dict[str, str]:
     return named | ({"comment": f"Sign: {v.sign}."} if v.sign else {})
 
 
-def _place(group: Any, layout: Layout, level: int) -> None:
+def _place(group: _Writer, layout: Layout, level: int) -> None:
     """x, y and the grid mapping."""
     g, w = layout.grid, layout.window
     size = g.size * 2**level
@@ -286,9 +312,9 @@ def _place(group: Any, layout: Layout, level: int) -> None:
             "units": "m",
             "axis": name.upper(),
         }
-        _coordinate(group, name, values, about)
+        group.coordinate(name, values, about)
     mapping = {**_crs(g.crs), "GeoTransform": f"{x0!r} {size!r} 0.0 {y0!r} 0.0 {-size!r}"}
-    group.create_array("spatial_ref", shape=(), dtype="int32", fill_value=0, attributes=mapping, dimension_names=())
+    group.scalar("spatial_ref", mapping)
 
 
 def _crs(crs: str) -> dict[str, Any]:
@@ -299,7 +325,7 @@ def _crs(crs: str) -> dict[str, Any]:
     return found
 
 
-def _time(group: Any, year: int) -> None:
+def _time(group: _Writer, year: int) -> None:
     about = {
         "standard_name": "time",
         "long_name": "local standard day",
@@ -307,20 +333,7 @@ def _time(group: Any, year: int) -> None:
         "calendar": "standard",
         "axis": "T",
     }
-    _coordinate(group, "time", np.arange(days_in(year), dtype=np.int32), about)
-
-
-def _coordinate(group: Any, name: str, values: Any, attributes: dict[str, Any]) -> None:
-    # In one chunk: xarray reads coordinates when it opens a group, one request each.
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=values.shape,
-        dimension_names=(name,),
-        attributes=attributes,
-    )
-    array[:] = values
+    group.coordinate("time", np.arange(days_in(year), dtype=np.int32), about)
 
 
 def shards(dimensions: int, row: int, col: int) -> str:

@@ -356,8 +356,8 @@ def run(
         report.cancelled = True
     except BrokenProcessPool as error:
         raise RunStopped(
-            f"A worker process was ended by the system, most likely because memory ran out with {workers} workers. "
-            f"Start again with fewer workers; blocks and years that were done are kept."
+            f"A worker process ended in the middle of its work: most likely the system ended it because memory ran out "
+            f"with {workers} workers (each takes about 1 GB a block). Start again with fewer; what was done is kept."
         ) from error
     finally:
         executor.close(cancel=True)

@@ -2,7 +2,8 @@
 
 Readers and writers may be many, in one process or several. Blocks appear whole: a block and year is first written
 beside the store's arrays, then renamed into them, and only then marked. Readers look at one small file, at most once a
-second, to see what is new.
+second, to see what is new. Shards are not forced down to the disk one by one, which would take longer than computing
+them: one that a power cut destroyed is found by its checksum and can be made again.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from fieldflux.models.variables import variable as vocabulary
 from numpy.typing import NDArray
 
 from . import state as states
-from .files import StoreFull, StoreReadOnly, disk_faults, scratch, write_synced, write_whole
+from .files import StoreFull, StoreReadOnly, disk_faults, scratch, write_folder, write_whole
 from .grid import Block, Grid, Window
-from .layout import FLUXES, Layout, gather_root, shards, split, write_overlay_year, write_root, write_year, year_folders
+from .layout import FLUXES, Layout, gather_root, overlay_group, root_group, shards, split, year_folders, year_group
 from .manifest import (
     FORMAT,
     NAME,
@@ -305,7 +306,7 @@ class Store:
         if block not in self.blocks:
             raise NotInStore(f"Block {block.name} lies outside the store {self.path}.")
         i, j = self._place(block)
-        self.ensure_year(year)
+        self._ensure_year(year)
         parts: list[tuple[str, Mapping[str, Counts], Mapping[str, NDArray[np.float32]]]] = [
             (f"{year}/level{level}" if level else str(year), daily, yearly)
             for level, (daily, yearly) in enumerate(self._with_levels(data))
@@ -323,7 +324,7 @@ class Store:
         self, row: int, col: int, year: int, data: YearData, record: Record, state: CellState | None
     ) -> None:
         """Make a chunk and year, computed on demand, readable; (row, col) as in `computed`. Raises as `write_block`."""
-        self.ensure_year(year)
+        self._ensure_overlay(year)
         at = f"overlay/{year}"
         arrays: list[tuple[str, NDArray[Any], str]] = []
         for prefix, daily, yearly in (
@@ -338,41 +339,6 @@ class Store:
                 arrays.append((f"{at}/{prefix}yearly", stack, shards(3, row, col)))
         name = self.chunk_name(row, col)
         self._commit(arrays, chunk_marker(self.path, name, year), record, self._state_path(name, year), state)
-
-    def ensure_year(self, year: int) -> None:
-        """Make the groups of a year, unless they are there."""
-
-        def group(folder: Path) -> None:
-            write_year(folder, self.layout, year, self._title, self._source)
-
-        def overlay(folder: Path) -> None:
-            write_overlay_year(folder, self.layout, year)
-
-        for final, write in ((self.path / str(year), group), (self.path / "overlay" / str(year), overlay)):
-            if final.exists():
-                continue
-            with disk_faults("the store's metadata", self.path):
-                unfinished = scratch(self.path)
-                try:
-                    write(unfinished)
-                    final.parent.mkdir(exist_ok=True)
-                    os.rename(unfinished, final)
-                except OSError:
-                    # Another process may have made the same group a moment ago.
-                    if not final.exists():
-                        raise
-                finally:
-                    shutil.rmtree(unfinished, ignore_errors=True)
-                if final.parent == self.path:
-                    self._gather_metadata()
-
-    def _gather_metadata(self) -> None:
-        with disk_faults("the store's metadata", self.path):
-            years: set[int] | None = None
-            # Until no other process made a year meanwhile.
-            while years != set(year_folders(self.path)):
-                years = set(year_folders(self.path))
-                write_whole(self.path / "zarr.json", gather_root(self.path), self.path)
 
     def forget(self, block: Block, year: int) -> None:
         """Make a block and year unreadable, so that the next run computes it again."""
@@ -402,6 +368,27 @@ class Store:
         return Window(row0, row0 + n, col0, col0 + n)
 
     # Internals
+
+    def _ensure_year(self, year: int) -> None:
+        """Make the groups of a year, unless they are there."""
+        folder = self.path / str(year)
+        if not folder.exists():
+            with disk_faults("the store's metadata", self.path):
+                write_folder(folder, year_group(self.layout, year, self._title, self._source), self.path)
+                self._gather_metadata()
+
+    def _ensure_overlay(self, year: int) -> None:
+        folder = self.path / "overlay" / str(year)
+        if not folder.exists():
+            with disk_faults("the store's metadata", self.path):
+                write_folder(folder, overlay_group(self.layout, year), self.path)
+
+    def _gather_metadata(self) -> None:
+        years: set[int] | None = None
+        # Until no other process made a year meanwhile.
+        while years != set(year_folders(self.path)):
+            years = set(year_folders(self.path))
+            write_whole(self.path / "zarr.json", gather_root(self.path), self.path)
 
     def _look(self) -> _View:
         if time.monotonic() < self._next_look:
@@ -654,7 +641,7 @@ class Store:
             unfinished.mkdir()
             try:
                 for k, (at, data, _) in enumerate(arrays):
-                    write_synced(unfinished / str(k), self._encode(at, data))
+                    (unfinished / str(k)).write_bytes(self._encode(at, data))
                 if state is not None:
                     write_whole(state_path, states.dump(state), self.path)
                 replaced = False
@@ -665,7 +652,7 @@ class Store:
                     os.replace(unfinished / str(k), final)
                 if replaced:
                     write_token(self.path, "generation")
-                write_whole(mark, record.model_dump_json(indent=1).encode(), self.path)
+                write_whole(mark, record.model_dump_json(indent=1).encode(), self.path, sync=True)
                 write_token(self.path, "epoch")
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
@@ -762,12 +749,12 @@ def create_store(path: Path | str, model: Model, cube: CubeLike) -> Store:
     with disk_faults("a new store", root):
         store = Store(root, manifest)
         root.mkdir(parents=True, exist_ok=True)
-        write_root(root, store._title, store._source)
+        write_whole(root / "zarr.json", root_group(store._title, store._source)["zarr.json"], root)
         write_whole(root / OCCUPIED, _occupied(cube, store.layout), root)
         write_token(root, "generation")
         write_token(root, "epoch")
         # The manifest comes last: without it, there is no store.
-        write_whole(root / NAME, manifest.model_dump_json(indent=1).encode(), root)
+        write_whole(root / NAME, manifest.model_dump_json(indent=1).encode(), root, sync=True)
     return store
 
 
