@@ -132,35 +132,39 @@ class Compress:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        wanted = "gzip" in Headers(scope=scope).get("accept-encoding", "")
         held: Message | None = None
 
         async def squeeze(message: Message) -> None:
             nonlocal held
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                text = headers.get("content-type", "").startswith(_TEXT) and "content-encoding" not in headers
-                if text:
+                if headers.get("content-type", "").startswith(_TEXT) and "content-encoding" not in headers:
                     headers.add_vary_header("Accept-Encoding")
-                    held = message
-                    return
+                    if wanted:
+                        held = message
+                        return
             elif held is not None:
                 start, held = held, None
                 body = message.get("body", b"")
-                # A body in parts (a file) goes as it is: it is served with its own length and ranges.
+                # A body in parts goes as it is.
                 if not message.get("more_body", False) and len(body) >= _SMALLEST:
                     body = igzip.compress(body, 1)
-                    headers = MutableHeaders(scope=start)
-                    headers["Content-Encoding"] = "gzip"
-                    headers["Content-Length"] = str(len(body))
-                    # The same content in other bytes: by HTTP, a strong tag would lie.
-                    tag = headers.get("etag")
-                    if tag and not tag.startswith("W/"):
-                        headers["ETag"] = f"W/{tag}"
+                    _as_gzip(MutableHeaders(scope=start), len(body))
                     message = {**message, "body": body}
                 await send(start)
             await send(message)
 
         await self.app(scope, receive, squeeze)
+
+
+def _as_gzip(headers: MutableHeaders, size: int) -> None:
+    headers["Content-Encoding"] = "gzip"
+    headers["Content-Length"] = str(size)
+    # The same content in other bytes: by HTTP, a strong tag would lie.
+    tag = headers.get("etag")
+    if tag and not tag.startswith("W/"):
+        headers["ETag"] = f"W/{tag}"

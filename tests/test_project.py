@@ -72,8 +72,7 @@ def test_top_level_holds_nothing_else() -> None:
 
 def test_help_and_the_server_module_load_nothing_heavy() -> None:
     code = (
-        "import sys; import fieldflux.app.cli, fieldflux.app.server; "
-        f"print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+        f"import sys; import fieldflux.app.cli, fieldflux.app.server; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Path, Query, Request, Response
 from fieldflux.app.picture import legend_of, style_of
 from fieldflux.app.problems import Refused
 from fieldflux.app.reply import cached, workspace_of
-from fieldflux.models.crops import CROPS
+from fieldflux.app.workspace import Workspace
+from fieldflux.models.crops import CROP_OF_CDL
 from fieldflux.models.variables import VARIABLES, variable
+
+if TYPE_CHECKING:
+    from fieldflux.tiles.cube import Cube
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
@@ -81,7 +86,7 @@ async def cubes(request: Request) -> Response:
     listed, damaged = [], []
     for name in workspace.cube_paths():
         try:
-            listed.append(_cube(workspace.cube(name)))
+            listed.append(_cube(workspace, workspace.cube(name)))
         except ValueError as error:
             damaged.append({"id": name, "detail": str(error)})
     return cached(
@@ -91,7 +96,7 @@ async def cubes(request: Request) -> Response:
 
 @router.get("/cubes/{cube}", summary="One cube")
 async def cube(request: Request, cube: Annotated[str, Path(examples=["demo"])]) -> Response:
-    return cached(request, _cube(workspace_of(request).cube(cube)))
+    return cached(request, _cube(workspace_of(request), workspace_of(request).cube(cube)))
 
 
 @router.get("/cubes/{cube}/outline", summary="Outline of a cube's region, GeoJSON")
@@ -130,7 +135,13 @@ def _served(request: Request) -> frozenset[str]:
         return frozenset()
 
 
-def _cube(found: Any) -> dict[str, Any]:
+def _cube(workspace: Workspace, found: Cube) -> dict[str, Any]:
+    codes = workspace.memory.get(("codes", found.hash), lambda: np.unique(found.read("crop")), lambda a: int(a.nbytes))
+    crops = [
+        {"code": int(code), "name": CROP_OF_CDL[code].name if code in CROP_OF_CDL else None}
+        for code in codes
+        if code > 0
+    ]
     west, south, east, north = found.bounds_lonlat()
     return {
         "id": found.id,
@@ -146,7 +157,7 @@ def _cube(found: Any) -> dict[str, Any]:
         "center": [round((west + east) / 2, 5), round((south + north) / 2, 5)],
         "cell_m": found.grid.size,
         "crs": found.grid.crs,
-        "crops": [{"code": c.cdl[0], "codes": c.cdl, "name": c.name} for c in CROPS.values()],
+        "crops": crops,
         "inputs": found.available(),
         "outline": f"/v1/cubes/{found.id}/outline" if "outline.geojson" in found.documents() else None,
         "fields": f"/v1/cubes/{found.id}/fields" if "fields.geojson" in found.documents() else None,
