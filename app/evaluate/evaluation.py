@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from fieldflux.models.card import Card
-from fieldflux.models.contract import Model
+from fieldflux.models.contract import MissingInputs, Model
 from fieldflux.models.registry import Registry
-from fieldflux.tiles.measurements import read_towers
+from fieldflux.tiles.measurements import Tower, read_towers
 
 from .county import CountyResult, evaluate_county
 from .report import Report, Row, as_csv, as_json, as_text
@@ -50,7 +51,7 @@ def evaluate(
     """Score a model on a folder of measurements and write tables (text, JSON, CSV) and plots (PNG) into `out`.
 
     only: some of PARTS; default all. progress: called with the fraction done and what is being done. cube: the input
-    cube of the county; default, Adams County built from `data_dir` into `out` where its files are there.
+    cube of the county; default, Adams County built from `data_dir` where its files are there.
     A part whose measurements are not in the folder is left out, and the report says so.
     Raises UnknownPart, UnknownModel, BadCheckpoint, BadMeasurements, BadSplit.
     """
@@ -75,7 +76,7 @@ def evaluate(
             skipped.append(f"Towers: no file of towers in {data_dir}. Their layout is in fieldflux.tiles.measurements.")
         files += _tower_plots(out, result, towers)
     if "county" in parts:
-        county = _county(model, data_dir, out, cube, lambda f, doing: told(0.6 + 0.3 * f, doing))
+        county = _county(model, data_dir, cube, lambda f, doing: told(0.6 + 0.3 * f, doing))
         rows += county.rows
         notes += county.notes
         skipped += county.skipped
@@ -106,31 +107,32 @@ def _quiet(fraction: float, doing: str) -> None:
     """Tell nobody."""
 
 
-def _county(model: Model, data_dir: Path, out: Path, cube: Cube | None, told: Progress) -> CountyResult:
-    from fieldflux.models.contract import MissingInputs
-    from fieldflux.tiles.cube import BadCube, open_cube
+def _county(model: Model, data_dir: Path, cube: Cube | None, told: Progress) -> CountyResult:
+    if cube is not None:
+        return _on_cube(model, cube, data_dir, told)
+    from fieldflux.tiles.cube import open_cube
+    from fieldflux.tiles.sources import build
 
-    if cube is None:
-        from fieldflux.tiles.sources import build
-
-        path = out / "adams.zarr"
+    with tempfile.TemporaryDirectory() as folder:
+        told(0.0, "building the cube of Adams County")
         try:
-            told(0.0, "building the cube of Adams County")
-            if not path.exists():
-                build("adams", path, data_dir=data_dir)
-            cube = open_cube(path)
-        except (OSError, BadCube, ValueError) as error:
-            return CountyResult((), (f"County: its input cube cannot be built: {error}",), ())
+            cube = open_cube(build("adams", Path(folder) / "adams.zarr", data_dir))
+        except (OSError, ValueError) as error:
+            return CountyResult((), (f"County: the cube of Adams County cannot be built: {error}",), ())
+        return _on_cube(model, cube, data_dir, told)
+
+
+def _on_cube(model: Model, cube: Cube, data_dir: Path, told: Progress) -> CountyResult:
     try:
         return evaluate_county(model, cube, data_dir, ADAMS, told)
     except MissingInputs as error:
         return CountyResult((), (f"County: {error}",), ())
 
 
-def _tower_plots(out: Path, result: TowerResult, towers: Sequence[object]) -> list[str]:
+def _tower_plots(out: Path, result: TowerResult, towers: Sequence[Tower]) -> list[str]:
     from .plots import plot_towers
 
-    return plot_towers(out, result, towers)  # type: ignore[arg-type]
+    return plot_towers(out, result, towers)
 
 
 def _county_plots(out: Path, result: CountyResult) -> list[str]:

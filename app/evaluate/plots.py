@@ -11,7 +11,7 @@ from fieldflux.models.variables import VARIABLES
 from fieldflux.tiles.measurements import Tower
 
 from . import floors
-from .county import CountyResult, Yearly
+from .county import TREND, CountyResult, Yearly
 from .report import Report, Row
 from .split import HELD_OUT_YEARS, SEEN_PLACE, UNKNOWN, UNSEEN
 from .towers import TowerResult
@@ -152,7 +152,7 @@ def plot_county(out: Path, result: CountyResult) -> list[str]:
 
 def _county_axes(axes: Axes, one: Yearly, given: Yearly | None) -> None:
     axes.plot(one.year, one.observed, "o-", color=INK, markersize=3.5, linewidth=0.8, label="satellite or USDA")
-    axes.plot(one.year, one.trend, "--", color=QUIET, linewidth=1, label="trend through other years")
+    axes.plot(one.year, one.floors[TREND], "--", color=QUIET, linewidth=1, label="trend through other years")
     if len(one.modelled) > 1:
         axes.fill_between(one.year, one.modelled.min(0), one.modelled.max(0), color=MODEL, alpha=0.2, linewidth=0)
     axes.plot(one.year, one.modelled.mean(0), color=MODEL, linewidth=1.4, label="model, own GPP")

@@ -15,6 +15,10 @@ from fieldflux.models.card import Score
 from fieldflux.models.scores import Scores
 
 TRAINED = "trained on"
+GIVEN = {
+    "towers": ": the tower's GPP is given to the model, so that NEE is partly an identity (Reco - given GPP)",
+    "county": ": the satellite's GPP is given to the model",
+}
 METRICS = ("rmse", "nse", "r2", "bias")
 
 
@@ -65,7 +69,7 @@ class Report:
 
 
 def to_scores(report: Report) -> tuple[Score, ...]:
-    """Scores for the model's card: RMSE, NSE and bias of every held-out row that pools the crops of its split."""
+    """Scores for the model's card: RMSE, NSE and bias of every held-out row of a tower or county."""
     return tuple(
         Score(
             variable=row.variable,
@@ -83,7 +87,7 @@ def to_scores(report: Report) -> tuple[Score, ...]:
             },
         )
         for row in report.rows
-        if row.held_out and row.crop == "all" and row.scores.n > 1
+        if row.held_out and (row.crop == "all" or row.part == "county") and row.scores.n > 1
         for metric in ("rmse", "nse", "bias")
         if math.isfinite(getattr(row.scores, metric))
     )
@@ -91,7 +95,8 @@ def to_scores(report: Report) -> tuple[Score, ...]:
 
 def _split(row: Row) -> str:
     gpp = {"own": ", own GPP", "given": ", given measured GPP", "": ""}[row.gpp]
-    return f"{row.split}: {row.place}{gpp}, by {row.step}"
+    crop = "" if row.crop == "all" else f", {row.crop}"
+    return f"{row.split}: {row.place}{crop}{gpp}, by {row.step}"
 
 
 # --- JSON and CSV ----------------------------------------------------------------------------------------
@@ -165,7 +170,7 @@ def _heading(part: str, step: str, gpp: str) -> str:
     of = {"towers": "Towers", "county": "County", "soil": "Soil carbon"}.get(part, part)
     how = {
         "own": ": the model makes its own GPP",
-        "given": ": the tower's GPP is given to the model, so that NEE is partly an identity (Reco - given GPP)",
+        "given": GIVEN.get(part, ""),
         "": "",
     }[gpp]
     return f"{of}, by {step}{how}"
