@@ -7,6 +7,7 @@ a pool of them. Blocks are independent; a block's years follow each other, each 
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -285,11 +286,6 @@ def _prepare(setting: _Setting, done: Any, cancel: Any) -> None:
 
 def _do(task: Task) -> Outcome:
     if "worker" not in _here:
-        import numba
-        import torch
-
-        torch.set_num_threads(1)
-        numba.set_num_threads(1)
         setting: _Setting = _here["setting"]
         done, cancel = _here["done"], _here["cancel"]
 
@@ -298,11 +294,22 @@ def _do(task: Task) -> Outcome:
                 done.value += cells
 
         model = setting.load()
+        _one_thread()
         store = open_store(setting.store, model, setting.cube)
         cube = setting.cube
         _here["worker"] = Worker(model, cube, store, cube.mask(), setting.batch_bytes, told, cancel.is_set)
     worker: Worker = _here["worker"]
     return worker.do(task)
+
+
+def _one_thread() -> None:
+    import numba
+
+    numba.set_num_threads(1)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def run(

@@ -520,7 +520,7 @@ class Store:
             array = self._array(ask.array)
             dimensions = len(ask.index) + 2
             for i, j in zip(*np.nonzero(there), strict=True):
-                self._check_present(ask, dimensions, i0 + int(i), j0 + int(j))
+                self._check_present(f"{ask.array}/{shards(dimensions, i0 + int(i), j0 + int(j))}")
             if there.all():
                 yield clip, clip, (*ask.index, *clip.slices(extent)), array
                 return
@@ -545,8 +545,10 @@ class Store:
             return
         array = self._array(ask.overlay)
         for i, j in found:
-            chunk = self.chunk_window(i0 + int(i), j0 + int(j)).intersect(fine)
+            row, col = i0 + int(i), j0 + int(j)
+            chunk = self.chunk_window(row, col).intersect(fine)
             if chunk is not None:
+                self._check_present(f"{ask.overlay}/{shards(len(ask.overlay_index) + 2, row, col)}")
                 into = chunk if level == 0 else _coarser(chunk, level)
                 yield chunk, into, (*ask.overlay_index, *chunk.slices(self.window)), array
 
@@ -576,9 +578,8 @@ class Store:
             self._arrays[at] = found
         return found
 
-    def _check_present(self, ask: _Ask, dimensions: int, i: int, j: int) -> None:
+    def _check_present(self, at: str) -> None:
         """A shard that vanished would read as missing data: look for it once."""
-        at = f"{ask.array}/{shards(dimensions, i, j)}"
         if at not in self._present:
             if not (self.path / at).exists():
                 raise self._damaged(at, "it is not there")
