@@ -68,7 +68,8 @@ def check_inputs(
 class Forcing:
     """Inputs of a batch of C cells over D consecutive days, which touch Y calendar years.
 
-    start: first day. years: the calendar years touched, in order.
+    start: first day. years: the calendar years touched, in order, and where its annual inputs are known the one after
+    them, in whose crop a winter crop's autumn belongs.
     daily: name -> [W, D] rows of weather. weather: [C], the row of each cell.
     annual: name -> [C, Y]. static: name -> [C].
     gpp_given: [G, D] given GPP, gC m-2 d-1, NaN where there is none; gpp_unit: [C, Y], its row for each cell and year,

@@ -129,12 +129,13 @@ class Cube:
     def forcing(self, rows: ArrayLike, cols: ArrayLike, years: Sequence[int]) -> Forcing:
         """Inputs of cells over whole calendar years.
 
-        rows, cols: absolute cells [C]. years: consecutive. Only the weather rows and GPP rows that these cells need are
+        rows, cols: absolute cells [C]. years: consecutive. The annual inputs are of these and, where the cube has it,
+        of the next. Only the weather rows and GPP rows that these cells need are
         given, each once. A cell without weather points at a row of NaN.
         Raises OutsideCube where a cell or a year is not in the cube.
         """
         wanted = check_years(years)
-        first, last = self._year(wanted[0]), self._year(wanted[-1])
+        first, _ = self._year(wanted[0]), self._year(wanted[-1])
         r, c = self._inside(rows, cols)
         days = days_of(wanted)
         start = int((days[0] - np.datetime64(f"{self.years[0]}-01-01")).astype(int))
@@ -146,7 +147,9 @@ class Cube:
         static = [n for n in inputs if VARIABLES[n].period == "static"]
         has_gpp = "gpp_given" in inputs
         at = _Cells(r, c)
-        of_years = slice(first, last + 1)
+        # a winter crop of the next year is sown in the autumn of this one
+        known_years = wanted if wanted[-1] == self.years[-1] else (*wanted, wanted[-1] + 1)
+        of_years = slice(first, first + len(known_years))
 
         placed = ["weather_index", *static]
         yearly = [*annual, *(["gpp_unit"] if has_gpp else [])]
@@ -165,14 +168,16 @@ class Cube:
 
         given = unit = None
         if has_gpp:
-            units, inverse = np.unique(yearly_values.pop("gpp_unit"), return_inverse=True)
+            of_cells = yearly_values.pop("gpp_unit")
+            of_cells[:, len(wanted) :] = -1
+            units, inverse = np.unique(of_cells, return_inverse=True)
             known = units[units >= 0]
             if known.size:
                 given = self._arrays.read("gpp_given", (known, span))
-                unit = inverse.reshape(r.size, len(wanted)) - (units.size - known.size)
+                unit = inverse.reshape(of_cells.shape) - (units.size - known.size)
         return Forcing(
             start=date(wanted[0], 1, 1),
-            years=wanted,
+            years=known_years,
             daily=rows_of,
             weather=weather.reshape(-1),
             annual={n: np.ascontiguousarray(yearly_values[n], np.float32) for n in annual},
