@@ -15,8 +15,11 @@ from fieldflux.models.registry import SHIPPED, Registry, UnknownModel
 from fieldflux.models.variables import VARIABLES, UnknownVariable, variable
 
 
+FLUXES = ("gpp", "ra", "rh", "reco", "nee")
+
+
 def test_the_vocabulary_is_whole() -> None:
-    for name in ["gpp", "ra", "rh", "reco", "nee", "yield", "residue", "delta_soc", "soc", "lai", "et", "le", "h", "soil_moisture", "biomass"]:
+    for name in (*FLUXES, "yield", "residue", "delta_soc", "soc", "lai", "et", "le", "h", "soil_moisture", "biomass"):
         v = VARIABLES[name]
         assert v.name == name
         assert v.unit
