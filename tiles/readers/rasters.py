@@ -1,4 +1,8 @@
-"""GeoTIFFs, and whatever else GDAL reads, on the cells of the grid."""
+"""GeoTIFFs, and whatever else GDAL reads, on the cells of the grid.
+
+Each cell is looked at on a lattice of points, 10 m apart in a cell of 250 m: pixels of 30 m on the same corner, as
+those of the Cropland Data Layer, then count with their exact area.
+"""
 
 from __future__ import annotations
 
@@ -16,40 +20,45 @@ from .errors import BadSource, existing
 Floats = NDArray[np.float64]
 
 SUB = 25
-"""Points on a side of a cell where classes are counted: 10 m in a cell of 250 m, so that 30 m pixels count exactly."""
+"""Points on a side of a cell."""
+ENOUGH = 0.5
+"""A mean needs data under at least this share of its cell."""
 
-_BAND_ROWS = 32
+_NOTHING = -9.0e15
+_PART = (32, 256)
 
 
 def read_classes(path: Path | str, grid: Grid, window: Window, band: int = 1) -> NDArray[np.int64]:
-    """[rows, cols] the class that covers most of each cell, the lowest of equals; -1 where the raster has none.
+    """[rows, cols] the class that covers most of each cell, the lowest of equals; -1 where most of it has none.
 
     Raises BadSource where the file is no raster or has no reference system.
     """
-    from rasterio.enums import Resampling
-
     found = np.empty(window.shape, np.int64)
     with _open(path, band) as source:
-        for top in range(0, window.shape[0], _BAND_ROWS):
-            part = Window(window.row0 + top, min(window.row0 + top + _BAND_ROWS, window.row1), window.col0, window.col1)
-            fine = _project(source, grid, part, band, Resampling.nearest, SUB, np.int64, -(2**40))
-            fine[fine == -(2**40)] = -1
-            found[top : top + _BAND_ROWS] = _most(fine, part.shape)
+        for part in _parts(window):
+            points = _points(source, grid, part, band)
+            classes = np.where(points == _NOTHING, -1, points).astype(np.int64)
+            found[part.slices(window)] = _most(classes).reshape(part.shape)
     return found
 
 
 def read_means(path: Path | str, grid: Grid, window: Window, band: int = 1) -> Floats:
-    """[rows, cols] area mean over each cell, with the file's scale and offset applied; NaN where it has no data.
+    """[rows, cols] area mean over each cell, with the file's scale and offset applied.
 
-    Raises BadSource as `read_classes` does.
+    NaN where less than half of a cell has data. Raises BadSource as `read_classes` does.
     """
-    from rasterio.enums import Resampling
-
+    found = np.empty(window.shape, np.float64)
     with _open(path, band) as source:
-        outside = -9.0e15
-        values = _project(source, grid, window, band, Resampling.average, 1, np.float64, outside)
-        scaled = values * source.scales[band - 1] + source.offsets[band - 1]
-    return np.asarray(np.where(values == outside, np.nan, scaled), np.float64)
+        scale, offset = source.scales[band - 1], source.offsets[band - 1]
+        for part in _parts(window):
+            points = _points(source, grid, part, band)
+            there = (points != _NOTHING) & np.isfinite(points)
+            count = there.sum(axis=1)
+            total = np.where(there, points, 0.0).sum(axis=1)
+            enough = count >= ENOUGH * SUB**2
+            mean = np.divide(total, count, out=np.full(count.shape, np.nan), where=enough)
+            found[part.slices(window)] = (mean * scale + offset).reshape(part.shape)
+    return found
 
 
 def check_raster(path: Path | str, grid: Grid, window: Window, band: int = 1) -> None:
@@ -83,31 +92,39 @@ def _open(path: Path | str, band: int) -> Iterator[Any]:
         raise BadSource(f"{file} cannot be read as a raster: {error}. Give a GeoTIFF.") from error
 
 
-def _project(
-    source: Any, grid: Grid, window: Window, band: int, how: Any, sub: int, dtype: Any, outside: float
-) -> NDArray[Any]:
+def _parts(window: Window) -> Iterator[Window]:
+    for row in range(window.row0, window.row1, _PART[0]):
+        for col in range(window.col0, window.col1, _PART[1]):
+            yield Window(row, min(row + _PART[0], window.row1), col, min(col + _PART[1], window.col1))
+
+
+def _points(source: Any, grid: Grid, window: Window, band: int) -> Floats:
+    """[cells, SUB * SUB] values of the raster at the points of each cell."""
     from rasterio import band as band_of
+    from rasterio.enums import Resampling
     from rasterio.transform import Affine
     from rasterio.warp import reproject
 
     rows, cols = window.shape
-    target = np.full((rows * sub, cols * sub), outside, dtype)
+    a, _, c, _, e, f = grid.affine(window)
+    target = np.full((rows * SUB, cols * SUB), _NOTHING)
     reproject(
         band_of(source, band),
         target,
         src_nodata=source.nodata,
         dst_crs=grid.crs,
-        dst_transform=Affine(*grid.affine(window)) * Affine.scale(1 / sub),
-        dst_nodata=outside,
-        resampling=how,
+        dst_transform=Affine(a / SUB, 0, c, 0, e / SUB, f),
+        dst_nodata=_NOTHING,
+        resampling=Resampling.nearest,
     )
-    return target
+    cells = target.reshape(rows, SUB, cols, SUB).transpose(0, 2, 1, 3)
+    return np.asarray(cells.reshape(rows * cols, SUB * SUB), np.float64)
 
 
-def _most(fine: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.int64]:
-    rows, cols = shape
-    classes, number = (np.arange(-1, 256), fine + 1) if fine.max() < 256 else np.unique(fine, return_inverse=True)
-    cell = (np.arange(rows * SUB) // SUB)[:, None] * cols + (np.arange(cols * SUB) // SUB)[None]
-    index = cell * classes.size + number.reshape(fine.shape)
-    count = np.bincount(index.ravel(), minlength=rows * cols * classes.size).reshape(rows * cols, classes.size)
-    return np.asarray(classes[count.argmax(axis=1)].reshape(shape), np.int64)
+def _most(points: NDArray[np.int64]) -> NDArray[np.int64]:
+    small = points.max() < 256
+    classes, number = (np.arange(-1, 256), points + 1) if small else np.unique(points, return_inverse=True)
+    cells = points.shape[0]
+    index = np.arange(cells)[:, None] * classes.size + number.reshape(points.shape)
+    count = np.bincount(index.ravel(), minlength=cells * classes.size).reshape(cells, classes.size)
+    return np.asarray(classes[count.argmax(axis=1)], np.int64)

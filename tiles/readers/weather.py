@@ -94,7 +94,7 @@ def read_csv(
             first = table[year].astype(int).astype(str).to_numpy(str).astype("datetime64[Y]").astype("datetime64[D]")
             when = first + (table[day_of_year].to_numpy(int) - 1)
         else:
-            when = pd.to_datetime(table[date]).to_numpy("datetime64[D]")
+            when = pd.to_datetime(table[date], format="ISO8601").to_numpy("datetime64[D]")
     except (ValueError, TypeError) as error:
         raise BadSource(f"The dates of {where} cannot be read: {error}. Write them as 2020-12-31.") from error
     labels = table[station].to_numpy(str) if station else np.full(len(table), "station")

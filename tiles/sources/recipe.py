@@ -56,6 +56,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Sequence
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, Literal
 
@@ -259,10 +260,10 @@ class _Files:
     def all(self, patterns: Sequence[str], used_for: str, licence: str) -> list[Path]:
         found: list[Path] = []
         for pattern in patterns:
-            matching = sorted(self.folder.glob(pattern)) if any(c in pattern for c in "*?[") else [Path(pattern)]
+            matching = sorted(glob(pattern, root_dir=self.folder)) if has_magic(pattern) else [pattern]
             if not matching:
                 raise BadSource(f"No file matches '{pattern}' in {self.folder}.")
-            found += [self.one(str(p), used_for, licence) for p in matching]
+            found += [self.one(name, used_for, licence) for name in matching]
         return found
 
 
