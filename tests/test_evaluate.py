@@ -7,14 +7,14 @@ import io
 import json
 import math
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fieldflux.app.evaluate import as_csv, as_json, as_text, evaluate, to_scores
 from fieldflux.app.evaluate import floors as fl
-from fieldflux.app.evaluate.county import mean_without, trend_without
+from fieldflux.app.evaluate.county import mean_without, trend_before, trend_without
 from fieldflux.app.evaluate.evaluation import UnknownPart
 from fieldflux.app.evaluate.report import Report
 from fieldflux.app.evaluate.split import BadSplit, splits, training_days
@@ -22,7 +22,9 @@ from fieldflux.app.evaluate.towers import modelled_years, observed_years
 from fieldflux.models.card import Card, Domain
 from fieldflux.models.contract import Forcing, Model, Needs, Prediction, State
 from fieldflux.models.scores import score
-from fieldflux.tiles.measurements import Tower, read_towers
+from fieldflux.tiles.cube import Cube, open_cube
+from fieldflux.tiles.measurements import Tower, read_county_gpp, read_towers, read_yields
+from fieldflux.tiles.sources import build
 
 
 class Light:
@@ -40,14 +42,18 @@ class Light:
         )  # fmt: skip
 
     def initial_state(self, forcing: Forcing) -> State:
-        return State(forcing.start, {})
+        return self.memory(forcing, forcing.start - timedelta(days=1))
+
+    def memory(self, forcing: Forcing, day: date) -> State:
+        return State(day, {"nothing": np.zeros((self.members, forcing.cells, 1))})
 
     def predict(self, forcing: Forcing, state: State | None = None) -> Prediction:  # noqa: ARG002
         brightness = 1.0 + 0.1 * np.arange(self.members)[:, None, None]
         warm = forcing.daily["tmean"][forcing.weather][None] > 10
         gpp = 0.4 * brightness * forcing.daily["srad"][forcing.weather][None] * warm
         if forcing.gpp_given is not None and forcing.gpp_unit is not None:
-            given = forcing.gpp_given[forcing.gpp_unit[:, 0]][None]
+            unit = forcing.gpp_unit[:, 0]
+            given = np.where((unit >= 0)[:, None], forcing.gpp_given[unit], np.nan)[None]
             gpp = np.where(np.isfinite(given), given, gpp)
         reco = np.broadcast_to(np.maximum(0.2 * forcing.daily["tmean"][forcing.weather][None], 0.3), gpp.shape)
         years = tuple(y for y in forcing.years if forcing.end >= date(y, 12, 31) and date(y, 1, 1) >= forcing.start)
@@ -57,7 +63,7 @@ class Light:
             {"gpp": gpp, "reco": reco, "nee": reco - gpp},
             years,
             {"yield": harvest},
-            State(forcing.end, {}),
+            self.memory(forcing, forcing.end),
         )
 
 
@@ -280,14 +286,10 @@ def test_tables_say_the_same_in_text_json_and_csv(report: tuple[Report, Path]) -
     assert "NaN" not in as_json(found)
 
 
-def test_plots_are_pictures_and_files_are_where_the_report_says(data_dir: Path, tmp_path: Path) -> None:
-    del data_dir
-    folder = own_folder(tmp_path / "data")
-    out = tmp_path / "out"
-    found = evaluate("light", folder, out, only=["towers"], registry=One(Light(train={"North": [2018]})))
-    assert {"report.txt", "report.json", "scores.csv", "tower_North.png", "tower_South.png", "skill.png"} == set(
-        found.files
-    )
+def test_plots_are_pictures_and_files_are_where_the_report_says(report: tuple[Report, Path], out: Path) -> None:
+    found, _ = report
+    plots = {"tower_North.png", "tower_South.png", "skill.png"}
+    assert set(found.files) == {"report.txt", "report.json", "scores.csv"} | plots
     for name in found.files:
         blob = (out / name).read_bytes()
         assert blob
@@ -311,6 +313,47 @@ def test_scores_for_the_card_are_held_out_ones_with_their_floors(report: tuple[R
     assert one.baseline["climatology"] == round(row.floors["climatology"].rmse, 4)
     units = {s.unit for s in scores if s.metric == "nse"}
     assert units == {"1"}
+
+
+@pytest.fixture(scope="module")
+def county(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Cube]:
+    cube = open_cube(build("adams", tmp_path_factory.mktemp("cube") / "adams.zarr", data_dir))
+    out = tmp_path_factory.mktemp("county")
+    found = evaluate("light", data_dir, out, only=["county"], registry=One(Light()), cube=cube)
+    assert (out / "county.png").read_bytes().startswith(b"\x89PNG")
+    return found, cube
+
+
+def test_a_countys_gpp_is_the_models_own_beside_the_satellites(county: tuple[Report, Cube], data_dir: Path) -> None:
+    found, cube = county
+    (row,) = found.select(part="county", variable="gpp", crop="soybean")
+    # all cells share one weather: the model's GPP of a year is 0.4 x 1.05 x the radiation of its days above 10 degC
+    r, c = np.argwhere(cube.mask())[0]
+    forcing = cube.forcing([r + cube.window.row0], [c + cube.window.col0], cube.years)
+    year = forcing.dates().astype("datetime64[Y]").astype(int) + 1970
+    light = 0.42 * forcing.daily["srad"][0].astype(float) * (forcing.daily["tmean"][0] > 10)
+    modelled = np.array([light[year == y].sum() for y in cube.years])
+    satellite = next(g for g in read_county_gpp(data_dir, 17001) if g.crop == "soybean")
+    by_hand = score(modelled, satellite.total)
+    assert row.scores.n == 21
+    assert row.scores.rmse == pytest.approx(by_hand.rmse, rel=1e-4)
+    assert row.scores.bias == pytest.approx(by_hand.bias, rel=1e-3)
+    assert not found.select(part="county", variable="gpp", gpp="given")
+
+
+def test_a_countys_yield_is_at_market_moisture_beside_its_trends(county: tuple[Report, Cube], data_dir: Path) -> None:
+    found, _ = county
+    usda = next(y for y in read_yields(data_dir, 17001) if y.crop == "maize")
+    span = (usda.year >= 2000) & (usda.year <= 2020)
+    (row,) = found.select(part="county", variable="yield", crop="maize", gpp="own")
+    # 450 gC m-2 of grain with 44.7 % carbon in dry matter and 15.5 % water: 4.5 / 0.447 / 0.845 t ha-1
+    assert row.scores.bias == pytest.approx(4.5 / 0.447 / 0.845 - usda.t_ha[span].mean(), abs=1e-4)
+    assert row.split == "unseen county"
+    assert set(row.floors) == {"linear trend", "earlier trend", "mean of other years"}
+    early = usda.year < 2012
+    line = np.polynomial.Polynomial.fit(usda.year[early], usda.t_ha[early], 1)
+    assert trend_before(np.array([2012]), usda.year, usda.t_ha)[0] == pytest.approx(line(2012))
+    assert len(to_scores(found)) == 18
 
 
 def test_an_empty_folder_gives_a_report_that_says_so(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def plot_skill(out: Path, report: Report) -> list[str]:
     names = list(dict.fromkeys(name for row in rows for name in row.floors))
     figure = _figure(6.5 * len(sides), 1.4 + 0.2 * max(map(len, sides)))
     for axes, side in zip(figure.subplots(1, len(sides), squeeze=False)[0], sides, strict=True):
-        _skill_axes(axes, side, names)
+        _skill_axes(axes, side, names, max(map(len, sides)))
     axes = figure.axes[0]
     for gpp, colour in (("own", MODEL), ("given", GIVEN)):
         axes.plot([], [], "D", color=colour, label=f"{report.model}, {gpp} GPP")
@@ -112,7 +112,7 @@ def plot_skill(out: Path, report: Report) -> list[str]:
 LOWEST = -1.0
 
 
-def _skill_axes(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
+def _skill_axes(axes: Axes, rows: Sequence[Row], names: Sequence[str], longest: int) -> None:
     for i, row in enumerate(rows):
         y = len(rows) - i
         axes.plot([LOWEST, 1], [y, y], color="#eef1f4", linewidth=5, solid_capstyle="butt", zorder=0)
@@ -122,7 +122,7 @@ def _skill_axes(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
         _dot(axes, row.scores.nse, y, MODEL if row.gpp == "own" else GIVEN, "D", 6)
     axes.set_yticks(range(len(rows), 0, -1), [f"{row.split}: {row.place}, {row.variable}" for row in rows], fontsize=7)
     axes.set_xlim(LOWEST - 0.04, 1.02)
-    axes.set_ylim(0.3, len(rows) + 0.7)
+    axes.set_ylim(len(rows) - longest + 0.3, len(rows) + 0.7)
     axes.set_xlabel("NSE of daily values (at the left edge: -1 or lower)", fontsize=8)
     _plain(axes)
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from fieldflux.tiles.atmosphere import co2_of
 
 from .management import Season
-from .places import CDL, CO2, PLACES, TEXTURES, Place
+from .places import CDL, PLACES, TEXTURES, Place
 from .tables import Array
 from .tower import FORCING, SOIL, YEARLY, Days, Tower, years_of
 
@@ -53,7 +54,8 @@ def build(parts: Parts) -> Tower:
     nothing = np.full(len(days), np.nan)
     forcing = {name: parts.forcing.get(name, nothing) for name in FORCING}
     if "co2" not in parts.forcing:
-        forcing["co2"] = np.array([CO2.get(year, np.nan) for year in years])[of_day - years[0]]
+        air = co2_of(days)
+        forcing["co2"] = nothing if air is None else air
     kept = ~np.isin(of_day, DROPPED.get(parts.site, ()))
     sure = np.ones(len(days))
     yearly = [parts.seasons.get(year, Season()) for year in years]

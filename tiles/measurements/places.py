@@ -1,4 +1,4 @@
-"""What is declared, not measured, about the towers: soils by texture class, crop calendars, CO2; with sources."""
+"""What is declared, not measured, about the towers: soils by texture class and crop calendars, with their sources."""
 
 from __future__ import annotations
 
@@ -100,19 +100,6 @@ MEAD_SEASONS: Mapping[tuple[str, int], tuple[tuple[int, int], tuple[int, int], f
 )
 # Soybean years without dates: the documented ones (2002, 2010) all fall on 19-20 May and 6-9 October.
 MEAD_SOYBEAN = ((5, 20), (10, 7))
-
-# Annual means at Mauna Loa, ppm: NOAA Global Monitoring Laboratory, co2_annmean_mlo.
-CO2: Mapping[int, float] = MappingProxyType(
-    dict(
-        enumerate(
-            (
-                *(369.71, 371.32, 373.45, 375.98, 377.70, 379.98, 382.09, 384.02, 385.83, 387.64, 390.10, 391.85),
-                *(394.06, 396.74, 398.81, 401.01, 404.41, 406.76, 408.72, 411.65, 414.21, 416.41, 418.53, 421.08),
-            ),
-            start=2000,
-        )
-    )
-)
 
 # Crops of the management records -> Cropland Data Layer codes. Mixtures and catch crops have none.
 CDL: Mapping[str, int] = MappingProxyType(

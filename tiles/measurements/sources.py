@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from fieldflux.tiles.atmosphere import saturation_pressure
 
 from .assemble import Parts, all_years, build, calendar, onto, place_of, standing
 from .management import eu_seasons, mead_seasons
@@ -113,7 +114,9 @@ def bouldin(data_dir: Path) -> list[Tower]:
     if weather is None or flux is None:
         return []
     half = weather.merge(flux, on="TIMESTAMP_END", how="outer", validate="one_to_one")
-    half["vpd"] = np.maximum(saturation(half["TA_F"].to_numpy(np.float64)) - half["eair"].to_numpy(np.float64), 0.0)
+    half["vpd"] = np.maximum(
+        saturation_pressure(half["TA_F"].to_numpy(np.float64)) - half["eair"].to_numpy(np.float64), 0.0
+    )
     # The stamp is the end of the half hour: its middle, 15 minutes earlier, lies in the day it belongs to.
     half["day"] = (pd.to_datetime(half["TIMESTAMP_END"]) - pd.Timedelta(minutes=15)).dt.floor("D")
     groups = half.drop(columns="TIMESTAMP_END").groupby("day")
@@ -181,11 +184,6 @@ def twitchell(data_dir: Path) -> list[Tower]:
             sources=(*tower.sources, TW3),
         )
     ]
-
-
-def saturation(t: Array) -> Array:
-    """Saturation vapour pressure, kPa, over water at t degC: Tetens, as in FAO-56 eq. 11."""
-    return np.asarray(0.6108 * np.exp(17.27 * t / (t + 237.3)), np.float64)
 
 
 def _fluxnet_columns(
