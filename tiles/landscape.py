@@ -313,7 +313,7 @@ class _Country:
 def _majority(grid: Grid, window: Window, shapes: Sequence[Any]) -> NDArray[np.int64]:
     """[rows, cols] number of the shape that covers most of each cell; the one that is None covers what is left."""
     from rasterio.features import rasterize
-    from rasterio.transform import from_origin
+    from rasterio.transform import Affine
 
     rows, cols = window.shape
     rest = next(k for k, shape in enumerate(shapes) if shape is None)
@@ -323,7 +323,7 @@ def _majority(grid: Grid, window: Window, shapes: Sequence[Any]) -> NDArray[np.i
         [(shape, k) for k, shape in enumerate(shapes) if shape is not None and not shape.is_empty],
         out_shape=(rows * SUB, cols * SUB),
         fill=rest,
-        transform=from_origin(xmin, ymax, step, step),
+        transform=Affine(step, 0, xmin, 0, -step, ymax),
         dtype="int32",
     )
     parts = fine.reshape(rows, SUB, cols, SUB).transpose(0, 2, 1, 3).reshape(rows * cols, SUB * SUB)
@@ -378,13 +378,17 @@ def _histories(n: int, years: Sequence[int], spring: Floats, rng: np.random.Gene
     autumn = rng.normal(0, 4, (y, 1))
     noise = rng.normal(0, 3, (2, y, n))
     # Middle of the most active weeks in Iowa: USDA NASS, Usual Planting and Harvesting Dates (Handbook 628, 2010).
-    sowing = {CORN: 126, SOYBEAN: 140, WHEAT: 272, ALFALFA: 95, PASTURE: 95}
+    sowing = {CORN: 126, SOYBEAN: 140, WHEAT: 274, ALFALFA: 95, PASTURE: 95}
     harvest = {CORN: 295, SOYBEAN: 282, WHEAT: 198, ALFALFA: 275, PASTURE: 285}
     sow = np.vectorize(sowing.get)(crop).astype(float)
     reap = np.vectorize(harvest.get)(crop).astype(float)
     spring_sown = (crop == CORN) | (crop == SOYBEAN)
     sow += np.where(spring_sown, late_year + early + noise[0], 0.4 * noise[0])
     reap += np.where(spring_sown, 0.4 * late_year + autumn + 0.5 * early + noise[1], noise[1])
+    # who sows wheat in autumn has an early soybean off the field by then
+    before_wheat = np.zeros(crop.shape, bool)
+    before_wheat[:-1] = crop[1:] == WHEAT
+    reap = np.where(before_wheat, np.minimum(reap, np.roll(sow, -1, axis=0) - 4), reap)
 
     habit = rng.choice(3, n, p=[0.34, 0.46, 0.20])  # no-till, reduced, ploughed
     tillage = np.array([0.0, 0.5, 1.0])[habit][None].repeat(y, axis=0)

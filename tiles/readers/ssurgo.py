@@ -113,7 +113,7 @@ def soil_on_grid(
     than half of the cell has a value.
     """
     from rasterio.features import rasterize
-    from rasterio.transform import from_origin
+    from rasterio.transform import Affine
 
     all_keys = sorted({key for key, _ in survey.polygons})
     number = {key: k + 1 for k, key in enumerate(all_keys)}
@@ -122,7 +122,7 @@ def soil_on_grid(
     step = grid.size / sub
     shapes = [(on_grid(geometry, grid.crs), number[key]) for key, geometry in survey.polygons]
     fine = rasterize(
-        shapes, out_shape=(rows * sub, cols * sub), transform=from_origin(xmin, ymax, step, step), dtype="int32"
+        shapes, out_shape=(rows * sub, cols * sub), transform=Affine(step, 0, xmin, 0, -step, ymax), dtype="int32"
     )
     cell = (np.arange(rows * sub) // sub)[:, None] * cols + (np.arange(cols * sub) // sub)[None]
     here, place = np.unique(fine, return_inverse=True)

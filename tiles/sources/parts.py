@@ -28,23 +28,9 @@ class Season:
 
 
 # Middle of the most active weeks: USDA NASS (2010), Usual Planting and Harvesting Dates for U.S. Field Crops,
-# Agricultural Handbook 628. Alfalfa stands all year: start of growth and last cut.
-ILLINOIS: MappingProxyType[str, Season] = MappingProxyType(
-    {
-        "maize": Season(127, 287),
-        "soybean": Season(145, 284),
-        "winter_wheat": Season(280, 181),
-        "alfalfa": Season(90, 280),
-    }
-)
-IOWA: MappingProxyType[str, Season] = MappingProxyType(
-    {
-        "maize": Season(126, 295),
-        "soybean": Season(140, 282),
-        "winter_wheat": Season(272, 198),
-        "alfalfa": Season(95, 275),
-    }
-)
+# Agricultural Handbook 628.
+ILLINOIS: MappingProxyType[str, Season] = MappingProxyType({"maize": Season(127, 287), "soybean": Season(145, 284)})
+IOWA: MappingProxyType[str, Season] = MappingProxyType({"maize": Season(126, 295), "soybean": Season(140, 282)})
 CALENDAR_SOURCE = "USDA NASS (2010), Usual Planting and Harvesting Dates, Agricultural Handbook 628"
 
 
