@@ -439,9 +439,11 @@ class _Reader:
         if store is None:
             return ((year, 0, 0),)
         n, w = store.grid.chunk, store.window
-        at = np.unique(np.stack([(cover.rows - w.row0) // n, (cover.cols - w.col0) // n]), axis=1)
-        there = store.computed(year)[at[0], at[1]]
-        return tuple((year, int(i), int(j)) for i, j in at[:, ~there].T)
+        there = store.computed(year)
+        lacking = np.zeros(there.shape, bool)
+        lacking[(cover.rows - w.row0) // n, (cover.cols - w.col0) // n] = True
+        lacking &= ~there
+        return tuple((year, int(i), int(j)) for i, j in np.argwhere(lacking))
 
     def _compute(self, lacking: Mapping[int, tuple[tuple[int, int, int], ...]]) -> dict[int, _YearSums]:
         source, cover = self._source, self._cover
