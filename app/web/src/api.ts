@@ -41,6 +41,7 @@ export interface Status {
   cube: string | null;
   model: string | null;
   snapshot: string | null;
+  busy: boolean;
 }
 
 export interface Catalogue<T> {
@@ -58,7 +59,11 @@ export interface Legend {
   low: number;
   high: number;
   stops: Stop[];
-  long_name: string;
+}
+
+export interface Tiles {
+  legend: Legend;
+  snapshot: string | null;
 }
 
 export type Column = (number | null)[];
@@ -70,14 +75,26 @@ export interface Series {
   high: Record<string, Column>;
   interval: string;
   units: Record<string, string>;
-  area_ha: number | null;
-  cell_count: number | null;
-  flags: string[];
+  area_ha: number;
+  cell_count: number;
+  /** What to know about the answer, in sentences. */
+  notes: string[];
+  crops: CropShare[];
   model: string;
-  origin: string;
+  model_title: string;
+  cube: string;
+  origin: 'store' | 'computed' | 'both';
   statement: string;
   synthetic: boolean;
   raw: Record<string, unknown>;
+}
+
+/** A crop's share of the land in a year, 0 to 1, and its yield at market moisture, where there is one. */
+export interface CropShare {
+  year: number;
+  name: string | null;
+  fraction: number;
+  t_ha: number | null;
 }
 
 export interface SeriesRequest {
@@ -176,8 +193,9 @@ export async function status(): Promise<Status> {
   return ask('v1/status');
 }
 
-export async function legend(variable: string, yearly: boolean): Promise<Legend> {
-  return ask(`v1/legend/${variable}.json${query({ over: yearly ? 'year' : '' })}`);
+/** What TileJSON says about the tiles of a variable, by day or by year. */
+export async function tiles(variable: string, when: string, cube: string, model: string): Promise<Tiles> {
+  return ask(`v1/tiles/${variable}/tilejson.json${query({ when, cube, model })}`);
 }
 
 export function tileUrl(variable: string, when: string, cube: string, model: string, snapshot: string): string {
@@ -198,21 +216,29 @@ export async function series(request: SeriesRequest, signal: AbortSignal): Promi
 
 function toSeries(s: Json): Series {
   const bounds = (end: 'low' | 'high'): Record<string, Column> =>
-    Object.fromEntries(Object.entries<Json>(s.intervals ?? {}).map(([name, found]) => [name, found[end]]));
+    Object.fromEntries(Object.entries<Json>(s.intervals).map(([name, found]) => [name, found[end]]));
   return {
     time: s.time,
     values: s.values,
     low: bounds('low'),
     high: bounds('high'),
-    interval: s.intervals ? '90 % interval' : '',
-    units: s.units ?? {},
-    area_ha: s.area_ha ?? null,
-    cell_count: s.cell_count ?? null,
-    flags: s.flags ?? [],
-    model: s.model ?? '',
-    origin: s.origin ?? '',
-    statement: s.statement ?? '',
-    synthetic: Boolean(s.synthetic),
+    interval: s.interval_level ? `${Math.round(100 * s.interval_level)} % interval` : '',
+    units: s.units,
+    area_ha: s.area_ha,
+    cell_count: s.cell_count,
+    notes: s.notes,
+    crops: s.crops.map((c: Json): CropShare => ({
+      year: c.year,
+      name: c.name,
+      fraction: c.fraction,
+      t_ha: c.yield?.['t ha-1'] ?? null,
+    })),
+    model: s.model,
+    model_title: s.model_title,
+    cube: s.cube,
+    origin: s.origin,
+    statement: s.statement,
+    synthetic: s.synthetic,
     raw: s,
   };
 }

@@ -92,9 +92,9 @@ async function start(): Promise<void> {
     const { field, shape } = state.now;
     if (field) {
       const found = fields.features.find((f) => f.properties?.id === field);
-      if (found) return { title: nameOf(found), geometry: found.geometry, crops: cropsOf(found) };
+      if (found) return { title: nameOf(found), geometry: found.geometry };
     }
-    if (shape) return { title: shape.kind === 'cell' ? 'One 250 m cell' : 'Drawn field', geometry: shape.polygon, crops: null };
+    if (shape) return { title: shape.kind === 'cell' ? 'One 250 m cell' : 'Drawn field', geometry: shape.polygon };
     return null;
   }
 
@@ -110,20 +110,22 @@ async function start(): Promise<void> {
     requestAnimationFrame(() => map.look(box(chosen.geometry), padding(true), how));
   }
 
+  const whenShown = (): string => (state.now.by === 'day' ? state.now.day : String(state.now.year));
+
   function showTiles(): void {
-    const { variable, by, day, year, cube, model } = state.now;
-    map.tiles.show(api.tileUrl(variable, by === 'day' ? day : String(year), cube, model, version));
+    const { variable, cube, model } = state.now;
+    map.tiles.show(api.tileUrl(variable, whenShown(), cube, model, version));
   }
 
   let legendAsked = '';
   async function showColours(): Promise<void> {
-    const { variable, by } = state.now;
-    const asked = `${variable} ${by}`;
+    const { variable, by, cube, model } = state.now;
+    const asked = `${variable} ${by} ${cube} ${model}`;
     if (asked === legendAsked) return;
     legendAsked = asked;
     try {
-      const found = await api.legend(variable, by === 'year');
-      if (asked === legendAsked) showLegend(found, variableOf(variable));
+      const found = await api.tiles(variable, whenShown(), cube, model);
+      if (asked === legendAsked) showLegend(found.legend, variableOf(variable));
     } catch (error) {
       trouble(error);
     }
@@ -198,6 +200,13 @@ async function start(): Promise<void> {
   offer();
   el('draw').addEventListener('click', () => (draw.active ? draw.cancel() : draw.start()));
   grip();
+  document.querySelector('.skip')!.addEventListener('click', (e) => {
+    // The address after # is the permalink: it must not become the link's target.
+    e.preventDefault();
+    el('find').focus();
+  });
+  // On a phone the map's own controls stand below the notes, however tall these are.
+  new ResizeObserver(([notes]) => document.body.style.setProperty('--notes', `${notes!.contentRect.height}px`)).observe(el('notes'));
 
   const days = (): void => when.set(cubeOf(state.now.cube).years, variableOf(state.now.variable)?.period === 'day');
 
@@ -224,24 +233,34 @@ async function start(): Promise<void> {
     byKeyboard = false;
     remember();
   });
-  map.tiles.onBusy = (busy) => (when.busy = busy);
-
+  let timer = 0;
+  let polling = false;
   async function poll(): Promise<void> {
+    window.clearTimeout(timer);
+    if (polling) return;
+    polling = true;
     let wait = POLL_IDLE;
     try {
       const s = await api.status();
-      if (s.state !== 'ready' || s.queue.waiting + s.queue.running > 0) wait = POLL_BUSY;
+      if (s.busy) wait = POLL_BUSY;
       tellStatus(s);
-      const seen = `${s.snapshot ?? ''}.${s.queue.waiting + s.queue.running}`;
-      if (seen !== version) {
-        version = seen;
-        showTiles();
-      }
+      const { variable, cube, model } = state.now;
+      const standard = s.cube === cube && s.model === model;
+      version = (standard ? s.snapshot : (await api.tiles(variable, whenShown(), cube, model)).snapshot) ?? '';
     } catch (error) {
       trouble(error);
     }
-    window.setTimeout(() => void poll(), wait);
+    polling = false;
+    showTiles();
+    timer = window.setTimeout(() => void poll(), wait);
   }
+  map.tiles.onBusy = (busy) => {
+    when.busy = busy;
+    if (busy) return;
+    // Tiles that lack something have it computed: ask soon how far that is.
+    window.clearTimeout(timer);
+    timer = window.setTimeout(() => void poll(), POLL_BUSY / 2);
+  };
 
   days();
   await map.ready();

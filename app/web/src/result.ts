@@ -11,11 +11,15 @@ import { bars, columnOf, table, type YearColumn } from './yearly';
 export interface Land {
   title: string;
   geometry: GeoJSON.Geometry;
-  /** Crop by year, where it is known. */
-  crops: Map<string, string> | null;
 }
 
 const BALANCE = 'balance';
+const CARBON_YEAR = 'gC m-2 yr-1';
+const ORIGIN = {
+  store: 'Read from the map that was computed before.',
+  computed: 'Computed for these cells when you asked.',
+  both: 'Read from the map that was computed before; years that it lacks were computed when you asked.',
+};
 const TINTS: Record<string, string> = { gpp: 'gpp', reco: 'reco', nee: 'nee', ra: 'reco', rh: 'reco' };
 const SHORT: Record<string, string> = { gpp: 'GPP', reco: 'Reco', nee: 'NEE', ra: 'Ra', rh: 'Rh', et: 'ET', lai: 'LAI', le: 'LE', h: 'H' };
 const FIRST = ['gpp', 'reco', 'nee'];
@@ -24,7 +28,6 @@ const YEARLY: [string, string, string][] = [
   ['reco', 'Reco', 'Ecosystem respiration'],
   ['nee', 'NEE', 'Net ecosystem exchange'],
   ['yield', 'Yield', 'Harvested carbon'],
-  ['yield_t_ha', 'Yield', 'Crop yield at market moisture'],
   ['delta_soc', 'ΔSOC', 'Soil carbon change'],
 ];
 
@@ -162,7 +165,7 @@ export class Result {
 
     const columns = YEARLY.map(([name, head, title]) => columnOf(yearly, name, head, title)).filter((c): c is YearColumn => c !== null);
     const labels = yearly.time.map((t) => t.slice(0, 4));
-    const crops = land.crops ? labels.map((y) => land.crops!.get(y) ?? null) : null;
+    const crops = labels.map((y) => yearly.crops.filter((c) => c.year === Number(y)));
     const charted = [
       ['yield', () => 'gpp'],
       ['delta_soc', (v: number) => (v < 0 ? 'loss' : 'gain')],
@@ -171,11 +174,9 @@ export class Result {
       const column = columns.find((c) => c.name === name);
       return column ? [bars(column, labels, tint)] : [];
     });
-    const same = new Set(columns.map((c) => c.unit)).size === 1;
 
     this.body.replaceChildren(
       this.facts(),
-      ...this.flags(),
       h(
         'div',
         { class: 'chart-head' },
@@ -185,9 +186,10 @@ export class Result {
       this.legend,
       this.chart.node,
       h('p', { class: 'hint' }, 'Click the chart to see that day on the map; drag to zoom, double-click to zoom out.'),
-      h('h3', {}, 'Yearly totals', same && columns[0] ? h('small', {}, unit(columns[0].unit)) : null),
+      h('h3', {}, 'Yearly totals', h('small', {}, unit(CARBON_YEAR))),
       table(columns, labels, crops),
       h('div', { class: 'bars-row' }, ...small),
+      ...this.notes(),
       this.about(),
     );
     this.chart.mark(this.state.now.by === 'day' ? this.state.now.day : null);
@@ -252,16 +254,24 @@ export class Result {
 
   private facts(): HTMLElement {
     const s = this.daily!;
-    const items: [string, string][] = [];
-    if (s.area_ha !== null) items.push(['Area', `${number(s.area_ha)} ha`]);
-    if (s.cell_count !== null) items.push(['Cells of 250 m', number(s.cell_count, 0)]);
+    const items = [
+      ['Area', `${number(s.area_ha)} ha`],
+      [s.cell_count === 1 ? 'Cell of 250 m' : 'Cells of 250 m', number(s.cell_count, 0)],
+    ] as const;
     return h('dl', { class: 'facts' }, ...items.map(([term, text]) => h('div', {}, h('dt', {}, term), h('dd', {}, text))));
   }
 
-  private flags(): HTMLElement[] {
-    const all = [...new Set([...this.daily!.flags, ...this.yearly!.flags])];
+  private notes(): HTMLElement[] {
+    const all = [...new Set([...this.daily!.notes, ...this.yearly!.notes])];
     if (!all.length) return [];
-    return [h('ul', { class: 'flags', 'aria-label': 'What to know about this answer' }, ...all.map((f) => h('li', {}, sentence(f))))];
+    return [
+      h(
+        'details',
+        { class: 'notes', open: true },
+        h('summary', {}, 'What to know about this answer'),
+        h('ul', {}, ...all.map((note) => h('li', {}, sentence(note)))),
+      ),
+    ];
   }
 
   private about(): HTMLElement {
@@ -286,9 +296,9 @@ export class Result {
         ),
       ),
       s.synthetic && h('p', { class: 'synthetic' }, 'SYNTHETIC demo data: this is no real land, and these are no measurements.'),
-      h('p', {}, h('b', {}, 'Model '), s.model || this.context!.model.title),
-      s.origin && h('p', {}, h('b', {}, 'Origin '), sentence(s.origin)),
-      s.statement && h('p', {}, sentence(s.statement)),
+      h('p', {}, h('b', {}, 'Model '), `${s.model_title} (${s.model})`),
+      h('p', {}, h('b', {}, 'Answer '), ORIGIN[s.origin]),
+      h('p', {}, h('b', {}, 'Inputs '), sentence(s.statement)),
     );
   }
 }

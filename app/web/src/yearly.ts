@@ -1,6 +1,6 @@
 /** Yearly totals: small bars with their intervals, and a table of the numbers. */
 
-import type { Column, Series } from './api';
+import type { Column, CropShare, Series } from './api';
 import { h, svg } from './dom';
 import { number, unit } from './format';
 
@@ -56,42 +56,55 @@ export function bars(column: YearColumn, years: string[], tint: (value: number) 
   );
 }
 
-/** The numbers, a row a year, and their mean. */
-export function table(columns: YearColumn[], years: string[], crops: (string | null)[] | null): HTMLElement {
-  const units = new Set(columns.map((c) => c.unit));
+/** The numbers, a row a year, and their mean. `crops`: of each year, the largest share first. */
+export function table(columns: YearColumn[], years: string[], crops: CropShare[][]): HTMLElement {
+  const cropped = crops.some((shares) => shares.length);
+  const weighed = crops.some((shares) => main(shares)?.t_ha);
   const mean = (values: Column): number | null => {
     const known = values.filter((v): v is number => v !== null && v !== undefined);
     return known.length === values.length && known.length ? known.reduce((a, b) => a + b, 0) / known.length : null;
   };
   const cell = (c: YearColumn, i: number): HTMLElement => {
     const [low, high] = [c.low?.[i], c.high?.[i]];
-    const range = low !== null && low !== undefined && high !== null && high !== undefined;
+    const range = low !== null && low !== undefined && high !== null && high !== undefined && high > low;
     const text = range ? `${number(low)} to ${number(high)}` : '';
     // Only the number that people are paid on shows its interval in the table; the others on request.
-    return h('td', { 'data-name': c.name, title: text }, number(c.values[i]), c.name === 'delta_soc' && text ? h('small', {}, text) : null);
+    return h('td', { title: text }, number(c.values[i]), c.name === 'delta_soc' && text ? h('small', {}, text) : null);
   };
-  const head = h(
-    'tr',
-    {},
-    h('th', { scope: 'col' }, 'Year'),
-    crops && h('th', { scope: 'col', class: 'crop' }, 'Crop'),
-    ...columns.map((c) => h('th', { scope: 'col', title: c.title }, c.head, units.size > 1 && h('small', {}, unit(c.unit)))),
-  );
-  const rows = years.map((year, i) =>
-    h('tr', {}, h('th', { scope: 'row' }, year), crops && h('td', { class: 'crop' }, crops[i] ?? '–'), ...columns.map((c) => cell(c, i))),
-  );
-  const foot = h(
-    'tr',
-    {},
-    h('th', { scope: 'row' }, 'Mean'),
-    crops && h('td', { class: 'crop' }),
-    ...columns.map((c) => h('td', {}, number(mean(c.values)))),
-  );
+  const heads = columns.map((c) => h('th', { scope: 'col', title: c.title }, c.head));
+  const extra = h('th', { scope: 'col', title: 'Yield of the main crop at market moisture' }, unit('t ha-1'));
+  const at = columns.findIndex((c) => c.name === 'yield') + 1;
+  const rows = years.map((year, i) => {
+    const cells = columns.map((c) => cell(c, i));
+    if (weighed) cells.splice(at, 0, h('td', {}, number(main(crops[i]!)?.t_ha)));
+    return h('tr', {}, h('th', { scope: 'row' }, year), cropped && crop(crops[i]!), ...cells);
+  });
+  const means = columns.map((c) => h('td', {}, number(mean(c.values))));
+  if (weighed) {
+    heads.splice(at, 0, extra);
+    means.splice(at, 0, h('td'));
+  }
   return h(
     'div',
     { class: 'scroller', tabindex: 0, role: 'region', 'aria-label': 'Yearly totals, table' },
-    h('table', { id: 'totals' }, h('thead', {}, head), h('tbody', {}, ...rows), years.length > 1 && h('tfoot', {}, foot)),
+    h(
+      'table',
+      { id: 'totals' },
+      h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Year'), cropped && h('th', { scope: 'col', class: 'crop' }, 'Crop'), ...heads)),
+      h('tbody', {}, ...rows),
+      years.length > 1 && h('tfoot', {}, h('tr', {}, h('th', { scope: 'row' }, 'Mean'), cropped && h('td'), ...means)),
+    ),
   );
+}
+
+const main = (shares: CropShare[]): CropShare | undefined => shares[0];
+
+function crop(shares: CropShare[]): HTMLElement {
+  const first = main(shares);
+  if (!first) return h('td', { class: 'crop' }, '–');
+  const words = (c: CropShare): string => `${c.name ?? 'other'} ${number(100 * c.fraction, 0)} %`;
+  const whole = first.fraction > 0.995;
+  return h('td', { class: 'crop', title: shares.map(words).join(', ') }, first.name ?? 'other', !whole && h('small', {}, `${number(100 * first.fraction, 0)} %`));
 }
 
 /** A column of a yearly answer, or null where it has none. */
