@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from fieldflux.models.variables import VARIABLES
+from numpy.typing import NDArray
 
 from .ask import Ask
 from .workspace import Place, Workspace
@@ -117,12 +119,12 @@ def as_answer(place: Place, found: Series) -> dict[str, Any]:
         "step": request.step,
         "first": request.first,
         "last": request.last,
-        **_columns(columns),
+        **_columns(columns, request.step != "day"),
     }
     if request.step != "day":
         body["days"] = found.days
     if found.annual and not yearly:
-        body["years"] = {"time": [str(year) for year in found.years], **_columns(found.annual)}
+        body["years"] = {"time": [str(year) for year in found.years], **_columns(found.annual, True)}
     return {
         **body,
         "summary": {name: _summary(values) for name, values in found.summary.items()},
@@ -183,38 +185,52 @@ def _rows(table: Any, body: Mapping[str, Any]) -> None:
         table.writerow([row[0], *("" if v != v else repr(float(v)) for v in row[1:])])
 
 
-def _columns(columns: Mapping[str, Values]) -> dict[str, Any]:
+def _columns(columns: Mapping[str, Values], with_totals: bool) -> dict[str, Any]:
     from fieldflux.tiles.series import LEVEL
 
     intervals = {n: {"low": v.low, "high": v.high} for n, v in columns.items() if v.low is not None}
-    totals = {
-        n: {"unit": v.total_unit, "value": v.total, "low": v.total_low, "high": v.total_high}
-        for n, v in columns.items()
-        if v.total is not None
-    }
-    return {
+    body: dict[str, Any] = {
         "units": {name: v.unit for name, v in columns.items()},
         "values": {name: v.value for name, v in columns.items()},
         "intervals": intervals,
         "interval_level": LEVEL if intervals else None,
-        "totals": totals,
     }
+    # Of days, they are the same figures times the area: long, and nobody trades in days.
+    if with_totals:
+        body["totals"] = {
+            n: {
+                "unit": v.total_unit,
+                "value": _grams(v.total),
+                "low": _grams(v.total_low),
+                "high": _grams(v.total_high),
+            }
+            for n, v in columns.items()
+            if v.total is not None
+        }
+    return body
+
+
+def _grams(tonnes: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    return None if tonnes is None else np.round(tonnes, 6)
 
 
 def _summary(v: Values) -> dict[str, Any]:
+    def one(values: NDArray[np.float64] | None) -> float | None:
+        return None if values is None else float(values[0])
+
     said = {
         "unit": v.unit,
-        "value": v.value[0],
-        "low": None if v.low is None else v.low[0],
-        "high": None if v.high is None else v.high[0],
-        "valid_fraction": v.valid_fraction[0],
+        "value": one(v.value),
+        "low": one(v.low),
+        "high": one(v.high),
+        "valid_fraction": round(float(v.valid_fraction[0]), 6),
     }
     if v.total is not None:
         said |= {
-            "total": v.total[0],
+            "total": one(_grams(v.total)),
             "total_unit": v.total_unit,
-            "total_low": None if v.total_low is None else v.total_low[0],
-            "total_high": None if v.total_high is None else v.total_high[0],
+            "total_low": one(_grams(v.total_low)),
+            "total_high": one(_grams(v.total_high)),
         }
     return said
 

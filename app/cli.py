@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -377,16 +376,16 @@ def _years(text: str) -> tuple[int, ...] | None:
 
 def _tile_at(place: str, zoom: int) -> tuple[int, int, int]:
     """Zoom, x and y of "11/491/760", or of the tile that holds "-93.6,42.0"."""
+    from .picture import tile_at
+
     try:
         if "," in place:
             lon, lat = (float(part) for part in place.split(","))
-            side = 1 << zoom
-            y = (1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2
-            return zoom, int((lon + 180) / 360 * side), int(y * side)
-        z, x, y_ = (int(part) for part in place.split("/"))
+            return tile_at(lon, lat, zoom)
+        z, x, y = (int(part) for part in place.split("/"))
     except ValueError:
         raise _refused(f"A place is zoom/x/y, or longitude,latitude; given: {place}.") from None
-    return z, x, y_
+    return z, x, y
 
 
 def _given(data: Path | None) -> Path:

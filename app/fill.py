@@ -55,7 +55,7 @@ class Filler:
 
     def start(self) -> None:
         """Start the process. Returns at once."""
-        self._status = Status("building", "The demo landscape is being built.", 0.0)
+        self._status = Status("building", "The demo landscape is being prepared.", 0.0)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fieldflux.app.fill", str(self._settings.home), self._settings.model],
             stdin=subprocess.PIPE,
@@ -136,6 +136,8 @@ def fill(workspace: Workspace, report: Callable[[Status], None], cancel: Event) 
     report(Status("computing", "The model is being loaded.", 0.0))
     place = workspace.place(DEMO)
     store = workspace.store_to_fill(place)
+    model = workspace.model(place.card.id)
+    report(Status("computing", "The demo landscape is being computed: the soils are spun up first.", 0.0))
 
     def told(progress: Progress) -> None:
         report(
@@ -147,7 +149,7 @@ def fill(workspace: Workspace, report: Callable[[Status], None], cancel: Event) 
             )
         )
 
-    done = run(workspace.model(place.card.id), place.cube, store, progress=told, cancel=cancel)
+    done = run(model, place.cube, store, progress=told, cancel=cancel)
     if done.faults:
         raise RunStopped(done.faults[0])
     if not done.cancelled:

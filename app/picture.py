@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fieldflux.models.variables import Variable, variable
 
@@ -88,18 +89,8 @@ def moment_of(place: Place, v: Variable, when: str) -> date | int:
     return moment
 
 
-def legend_of(v: Variable, style: Style, over_year: bool) -> dict[str, Any]:
-    """A legend as data: unit, range and the colours of evenly spaced values."""
-    low, high = style.low, style.high
-    values = [low + (high - low) * k / 16 for k in range(17)]
-    return {
-        "variable": v.name,
-        "title": v.long_name,
-        "unit": v.unit_over("year") if over_year else v.unit,
-        "sign": v.sign,
-        "palette": style.palette,
-        "diverging": style.diverging,
-        "low": low,
-        "high": high,
-        "stops": [{"value": round(value, 6), "color": style.hex(value)} for value in values],
-    }
+def tile_at(lon: float, lat: float, zoom: int) -> tuple[int, int, int]:
+    """Zoom, x and y of the Web Mercator tile that holds a place."""
+    side = 1 << zoom
+    y = (1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2
+    return zoom, int((lon + 180) / 360 * side), int(y * side)

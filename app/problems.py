@@ -181,7 +181,7 @@ EXCEPTIONS: MappingProxyType[str, str] = MappingProxyType(
 )
 
 
-def problem_of(error: Exception) -> Problem | None:
+def problem_of(error: BaseException) -> Problem | None:
     """The problem that an exception means, or None for one that nobody foresaw."""
     if isinstance(error, Coded) and error.code in KINDS:
         return Problem(KINDS[error.code], str(error), error.members)
@@ -208,7 +208,7 @@ def install(app: FastAPI) -> None:
         problem = problem_of(error)
         if problem is None:
             raise error
-        if problem.kind.status >= 500:
+        if problem.kind.status >= 500 and problem.kind.retry_after is None:
             log.error("%s: %s", problem.kind.slug, error)
         return problem.response(request.url.path)
 

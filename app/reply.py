@@ -29,11 +29,15 @@ def as_json(content: Any, status: int = 200, headers: Mapping[str, str] | None =
     return Response(dumps(content), status, dict(headers or {}), "application/json")
 
 
-def cached(request: Request, content: Any, seconds: int = 0, media: str = "application/json") -> Response:
-    """JSON with an entity tag of its content; 304 where the caller has it already."""
-    body = dumps(content)
+def cached(request: Request, content: Any, media: str = "application/json") -> Response:
+    """JSON with an entity tag; 304 where the caller has it already."""
+    return tagged(request, dumps(content), media)
+
+
+def tagged(request: Request, body: bytes, media: str) -> Response:
+    """Bytes with an entity tag of their content; 304 where the caller has them already."""
     tag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
-    headers = {"ETag": tag, "Cache-Control": f"public, max-age={seconds}" if seconds else "no-cache"}
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if same(request, tag):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, media)

@@ -17,6 +17,7 @@ from .middleware import BodyLimit, Compress, RequestContext
 from .routes import catalog, health, pages, series, tiles
 from .settings import Settings
 from .single import SingleFlight
+from .warm import warm
 from .workspace import Workspace
 
 _DESCRIPTION = """
@@ -43,6 +44,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         with ThreadPoolExecutor(chosen.cores, "series") as pool:
             app.state.pool = pool
             await to_thread.run_sync(_begin, workspace, filler)
+            pool.submit(warm, workspace)
             try:
                 yield
             finally:

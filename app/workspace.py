@@ -10,7 +10,11 @@ that numbers made from old inputs are never served as those of new ones.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,15 +179,33 @@ class Workspace:
 
     def store_to_fill(self, place: Place) -> Store:
         """The store, made where there is none. Raises StoreReadOnly, StoreFull, BadStore."""
-        from fieldflux.tiles.store import open_or_create_store
-
         found = self.store(place)
         if found is None:
             with self._loading:
-                open_or_create_store(self.store_path(place), self._load(place.card.id), place.cube)
+                self._make(self.store_path(place), place)
             found = self.store(place)
             assert found is not None
         return found
+
+    def _make(self, path: Path, place: Place) -> None:
+        """Make a store beside its place, then move it there: what a full disk or a kill cuts short is not in the way."""
+        from fieldflux.tiles.files import disk_faults
+        from fieldflux.tiles.store import create_store
+
+        beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            create_store(beside, self._load(place.card.id), place.cube)
+            with disk_faults("a new store", path):
+                os.rename(beside, path)
+        except ValueError:
+            # Another process may have made it a moment ago.
+            if not (path / "manifest.json").exists():
+                raise
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
     def queue(self, place: Place) -> ChunkQueue:
         """The queue that computes missing chunks. It may load the model, which takes seconds: not on the event loop."""

@@ -17,7 +17,7 @@ import uvicorn
 from fieldflux.app.server import create_app
 from fieldflux.app.settings import Settings
 from fieldflux.app.workspace import Workspace
-from fieldflux.models.checkpoint import write_checkpoint
+from fieldflux.models.checkpoint import read_card, write_checkpoint
 from fieldflux.models.registry import Registry
 from fieldflux.tiles.cube import Cube
 from fieldflux.tiles.run import run
@@ -40,20 +40,23 @@ class ToyRegistry(Registry):
 
 
 def toy_registry(folder: Path) -> ToyRegistry:
-    """The toy model, with its card and weights in a checkpoint of `folder`, so that both can be verified."""
-    model = ToyModel()
-    card = write_checkpoint(folder / "toy" / "1", model.card, {"rate": np.ones(1, np.float32)})
-    return ToyRegistry((folder,), ToyModel(weights=card.weights_sha256))
+    """The toy model with the card that `toy_home` wrote to `folder`."""
+    return ToyRegistry((folder,), ToyModel(weights=read_card(folder / "toy" / "1").weights_sha256))
 
 
 def toy_home(home: Path, years: tuple[int, ...] = (2019, 2020, 2021), run_years: tuple[int, ...] | None = None) -> Path:
-    """A work folder with the toy cube and its store, run for `run_years` (all years by default; () for no store)."""
+    """A work folder with the toy cube, the toy model's card and weights, and a store.
+
+    run_years: years that the store holds; all by default, and no store for ().
+    """
     cube = build_toy(home / "cubes" / "toy.zarr", years)
-    registry = toy_registry(home / "checkpoints")
+    checkpoints = home / "checkpoints"
+    write_checkpoint(checkpoints / "toy" / "1", ToyModel().card, {"rate": np.ones(1, np.float32)})
     if run_years != ():
+        registry = toy_registry(checkpoints)
         workspace = Workspace(settings_of(home), registry)
-        place = workspace.place("toy", "toy")
-        report = run(registry.toy, cube, workspace.store_to_fill(place), years=run_years)
+        store = workspace.store_to_fill(workspace.place("toy", "toy"))
+        report = run(registry.toy, cube, store, years=run_years)
         assert report.faults == []
     return home
 

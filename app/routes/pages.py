@@ -103,8 +103,12 @@ def pages(dist: Path = DIST) -> APIRouter:
             raise Refused("not-found", f"There is nothing at {request.url.path}.")
         return _page(KINDS[slug].title, f"<dl>{_problem(slug)}</dl><p><a href='../problems'>All problems</a></p>")
 
-    @router.get("/{path:path}")
-    async def web_map(path: str, request: Request) -> Response:
+    # No address of any depth: under one that takes any path, a wrong method would be told as a wrong address.
+    @router.get("/")
+    @router.get("/{path}")
+    @router.get("/assets/{path:path}")
+    async def web_map(request: Request) -> Response:
+        path = request.url.path.lstrip("/")
         page = web.page(path)
         if page is not None:
             return page.response(request)

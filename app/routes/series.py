@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +12,6 @@ from fieldflux.app.ask import Ask
 from fieldflux.app.middleware import timing
 from fieldflux.app.reply import as_json, workspace_of
 
-log = logging.getLogger("fieldflux")
 router = APIRouter(prefix="/v1", tags=["series"])
 
 
@@ -53,15 +51,9 @@ async def series(request: Request, ask: Ask) -> Response:
 
 
 def _queue(request: Request, asked: Question, chunks: Any) -> None:
-    """Queue what a large question lacks, unless the filling comes to it anyway."""
+    """Queue what a large question lacks, unless the filling comes to it anyway. Raises StoreReadOnly, StoreFull."""
     if request.app.state.filler.running:
         return
-    workspace = workspace_of(request)
-    try:
-        queue = workspace.queue(asked.place)
-        for year, row, col in chunks:
-            queue.request(row, col, year)
-        workspace.trouble = ""
-    except ValueError as error:
-        log.error("nothing can be queued: %s", error)
-        workspace.trouble = str(error)
+    queue = workspace_of(request).queue(asked.place)
+    for year, row, col in chunks:
+        queue.request(row, col, year)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fieldflux.app.middleware import timing
-from fieldflux.app.picture import legend_of, moment_of, served, style_of
+from fieldflux.app.picture import moment_of, served, style_of
+from fieldflux.app.problems import problem_of
 from fieldflux.app.reply import as_json, same, workspace_of
 from fieldflux.app.routes.catalog import CubeName, ModelName
 from fieldflux.app.workspace import Place
@@ -59,6 +60,8 @@ async def tilejson(
     shown: Shown = "",
 ) -> Response:
     """The tiles' address holds `{time}` for a day (2021-07-15) or a year (2021), unless `when` is given."""
+    from fieldflux.tiles.legend import legend_json
+
     workspace = workspace_of(request)
     place = workspace.place(cube, model)
     v = served(place, name)
@@ -97,7 +100,7 @@ async def tilejson(
                 "years": years,
                 "default": default,
             },
-            "legend": legend_of(v, colours, isinstance(moment, int) or year_only),
+            "legend": legend_json(v, colours, isinstance(moment, int) or year_only),
             "statement": place.cube.statement,
             "synthetic": place.cube.synthetic,
             "model": place.card.id,
@@ -200,8 +203,9 @@ def _behind(request: Request, key: Hashable, work: Callable[[], object]) -> None
 
     def done(future: Future[object]) -> None:
         error = None if future.cancelled() else future.exception()
-        if error is not None:
+        workspace.trouble = str(error or "")
+        if error is not None and problem_of(error) is None:
+            workspace.trouble = "Computing in the background failed; the server's log says more."
             log.error("computing in the background failed", exc_info=error)
-        workspace.trouble = str(error) if isinstance(error, ValueError) else "A fault; see the log." if error else ""
 
     request.app.state.flights.start(key, request.app.state.pool, work).add_done_callback(done)
