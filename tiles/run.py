@@ -364,7 +364,7 @@ def run(
     except BrokenProcessPool as error:
         raise RunStopped(
             f"A worker process ended in the middle of its work: most likely the system ended it because memory ran out "
-            f"with {workers} workers (each takes about 1 GB a block). Start again with fewer; what was done is kept."
+            f"with {workers} workers (each takes 1 to 3 GB for a block). Start again with fewer; what was done is kept."
         ) from error
     finally:
         executor.close(cancel=True)

@@ -9,6 +9,7 @@ them: one that a power cut destroyed is found by its checksum and can be made ag
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -51,6 +52,7 @@ from .manifest import (
 )
 from .packing import FILL, Counts, minus, plus, unpack
 from .pyramid import coarse_counts, coarse_values, count_levels
+from .shards import write_shard
 from .state import CellState
 from .surface import CubeLike
 
@@ -642,7 +644,7 @@ class Store:
             unfinished.mkdir()
             try:
                 for k, (at, data, _) in enumerate(arrays):
-                    (unfinished / str(k)).write_bytes(self._encode(at, data))
+                    write_shard(unfinished / str(k), data, self._metadata(at))
                 if state is not None:
                     write_whole(state_path, states.dump(state), self.path)
                 replaced = False
@@ -659,26 +661,10 @@ class Store:
                 shutil.rmtree(unfinished, ignore_errors=True)
         self._next_look = 0.0
 
-    def _encode(self, at: str, data: NDArray[Any]) -> bytes:
-        """The bytes of a whole shard."""
-        import json
-
-        import tensorstore as ts
-
+    def _metadata(self, at: str) -> dict[str, Any]:
         with open(self.path / at / "zarr.json", "rb") as file:
-            metadata = json.load(file)
-        metadata["shape"] = list(data.shape)
-        spec = {
-            "driver": "zarr3",
-            "kvstore": {"driver": "memory"},
-            "metadata": metadata,
-            # So that a shard without any data is a file too: one that is not there is then a fault.
-            "store_data_equal_to_fill_value": True,
-        }
-        array: Any = ts.open(spec, create=True, context=ts.Context()).result()
-        array.write(data).result()
-        key = shards(data.ndim, 0, 0)
-        return bytes(array.kvstore.read(key).result().value)
+            found: dict[str, Any] = json.load(file)
+        return found
 
     def _state_path(self, name: str, year: int) -> Path:
         return self.path / "states" / str(year) / f"{name}.safetensors"
