@@ -377,7 +377,7 @@ def _histories(n: int, years: Sequence[int], spring: Floats, rng: np.random.Gene
     late_year = np.clip(12 * spring, -8, 14)[:, None]
     autumn = rng.normal(0, 4, (y, 1))
     noise = rng.normal(0, 3, (2, y, n))
-    # Middle of the most active weeks in Iowa: USDA NASS, Usual Planting and Harvesting Dates (Handbook 628, 2010).
+    # Near the middle of the most active weeks: USDA NASS, Usual Planting and Harvesting Dates (Handbook 628, 2010).
     sowing = {CORN: 126, SOYBEAN: 140, WHEAT: 274, ALFALFA: 95, PASTURE: 95}
     harvest = {CORN: 295, SOYBEAN: 282, WHEAT: 198, ALFALFA: 275, PASTURE: 285}
     sow = np.vectorize(sowing.get)(crop).astype(float)

@@ -27,11 +27,11 @@ class Season:
     harvest: float
 
 
-# Middle of the most active weeks: USDA NASS (2010), Usual Planting and Harvesting Dates for U.S. Field Crops,
-# Agricultural Handbook 628.
+# Typical dates, near the middle of the most active weeks in USDA NASS (2010), Usual Planting and Harvesting Dates for
+# U.S. Field Crops, Agricultural Handbook 628. A user with dates of her own gives them in a recipe.
 ILLINOIS: MappingProxyType[str, Season] = MappingProxyType({"maize": Season(127, 287), "soybean": Season(145, 284)})
 IOWA: MappingProxyType[str, Season] = MappingProxyType({"maize": Season(126, 295), "soybean": Season(140, 282)})
-CALENDAR_SOURCE = "USDA NASS (2010), Usual Planting and Harvesting Dates, Agricultural Handbook 628"
+CALENDAR_SOURCE = "typical dates after USDA NASS (2010), Usual Planting and Harvesting Dates, Agricultural Handbook 628"
 
 
 def alternating(window: Window, years: Sequence[int]) -> NDArray[np.int64]:
