@@ -283,6 +283,9 @@ def test_tables_say_the_same_in_text_json_and_csv(report: tuple[Report, Path]) -
     text = as_text(found)
     assert "held-out years" in text
     assert "Not scored" in text
+    soil = next(what for what in found.unknown if what.startswith("Soil not measured"))
+    assert found.unknown[soil] == ("North", "South")
+    assert soil in text
     assert "NaN" not in as_json(found)
 
 

@@ -68,10 +68,12 @@ def evaluate(
     notes: list[str] = []
     skipped: list[str] = []
     files: list[str] = []
+    unknown: dict[str, tuple[str, ...]] = {}
     if "towers" in parts:
         towers = read_towers(data_dir)
         result = evaluate_towers(model, towers, lambda f, doing: told(0.05 + 0.55 * f, doing))
         rows, notes, skipped = list(result.rows), list(result.notes), list(result.skipped)
+        unknown = _unknown(towers, result)
         if not towers:
             skipped.append(f"Towers: no file of towers in {data_dir}. Their layout is in fieldflux.tiles.measurements.")
         files += _tower_plots(out, result, towers)
@@ -92,6 +94,7 @@ def evaluate(
         rows=tuple(rows),
         notes=tuple(dict.fromkeys(notes)),
         skipped=tuple(skipped),
+        unknown=unknown,
     )
     told(0.95, "writing")
     files += _skill_plot(out, report)
@@ -101,6 +104,14 @@ def evaluate(
     (out / "scores.csv").write_text(as_csv(report), encoding="utf-8")
     told(1.0, "done")
     return report
+
+
+def _unknown(towers: Sequence[Tower], result: TowerResult) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for tower in towers:
+        for what in tower.missing if tower.site in result.runs else ():
+            found[what] = (*found.get(what, ()), tower.site)
+    return found
 
 
 def _quiet(fraction: float, doing: str) -> None:

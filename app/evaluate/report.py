@@ -52,7 +52,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An evaluation. notes: how to read it. skipped: what was not scored, and why. files: tables and plots written."""
+    """An evaluation. notes: how to read it. skipped: what was not scored, and why. files: tables and plots written.
+
+    unknown: what is not known of the towers that were run, and what was taken instead -> their sites.
+    """
 
     model: str
     title: str
@@ -61,7 +64,8 @@ class Report:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    files: tuple[str, ...] = field(default=())
+    files: tuple[str, ...] = ()
+    unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def select(self, **wanted: str) -> list[Row]:
         """Rows whose fields are as given: select(variable="nee", gpp="own")."""
@@ -159,6 +163,11 @@ def as_text(report: Report) -> str:
     for part, step, gpp in tables:
         rows = [row for row in report.rows if (row.part, row.step, row.gpp) == (part, step, gpp)]
         lines += ["", _heading(part, step, gpp), *_table(rows)]
+        for note in dict.fromkeys(row.note for row in rows if row.note):
+            lines.append(f"  {note}: {', '.join(dict.fromkeys(r.data for r in rows if r.note == note))}")
+    if report.unknown:
+        lines += ["", "Not known of the towers, and what was taken instead"]
+        lines += [f"* {', '.join(sites)}: {what}" for what, sites in report.unknown.items()]
     if report.skipped:
         lines += ["", "Not scored", *(f"* {reason}" for reason in report.skipped)]
     if report.files:

@@ -31,6 +31,7 @@ BI1_FLUX = "flux/us-bi1_flux_halfhourly_2018_2021.csv.gz"
 TW3 = "flux/us-tw3_daily_2013_2018.csv.gz"
 MONTHLY = "flux/cropland_monthly_2001_2016.csv.gz"
 
+HAILED = ("US-Ne1", "US-Ne2")
 _DAILY = ("site", "date", "NEE", "GPP_NT", "NEE_QC", "TA_mean", "TA_min", "TA_max", "VPD_mean", "SW_IN")
 
 
@@ -77,11 +78,13 @@ def mead(data_dir: Path) -> list[Tower]:
         sources: tuple[str, ...] = (MEAD,)
         if site == "US-Ne1" and _add_energy(data_dir, days, forcing, observed, quality):
             sources = (MEAD, MEAD_1)
-        notes = (
+        notes: tuple[str, ...] = (
             "Rain is PRISM's, the same for the three fields. Irrigation depths are unknown: irrigation is NaN.",
             "Wind of 2001 to 2006 is one series for the three fields.",
             "Maize without recorded dates has those of US-Ne1 in that year; soybean 20 May and 7 October.",
         )
+        if site in HAILED:
+            notes += ("Hail took the crop of 2010: its yield and late season test no model without hail.",)
         parts = Parts(site, *_where(places, site), days, forcing, observed, sources, quality, seasons.get(site, {}))
         towers.append(build(replace(parts, notes=notes, soil=MEAD_SOIL.get(site, {}))))
     return towers
