@@ -15,7 +15,7 @@ import pytest
 from fieldflux.app.evaluate import as_csv, as_json, as_text, evaluate, to_scores
 from fieldflux.app.evaluate import floors as fl
 from fieldflux.app.evaluate.county import mean_without, trend_before, trend_without
-from fieldflux.app.evaluate.evaluation import UnknownPart
+from fieldflux.app.evaluate.evaluation import OutputNotWritten, UnknownPart
 from fieldflux.app.evaluate.report import Report
 from fieldflux.app.evaluate.split import BadSplit, splits, training_days
 from fieldflux.app.evaluate.towers import modelled_years, observed_years
@@ -383,3 +383,13 @@ def test_a_model_that_needs_more_than_a_tower_has_is_skipped_with_a_sentence(tmp
     found = evaluate("light", folder, tmp_path / "out", only=["towers"], registry=One(Thirsty()))
     assert not found.rows
     assert any("needs irrigation" in reason and "North" in reason for reason in found.skipped)
+
+
+def test_a_place_that_cannot_be_written_is_known_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file, not a folder")
+    seen: list[str] = []
+    with pytest.raises(OutputNotWritten, match="out: File exists. Choose another folder"):
+        evaluate(
+            "light", tmp_path, tmp_path / "out", registry=One(Light()), progress=lambda _, doing: seen.append(doing)
+        )
+    assert seen == ["loading the model"]

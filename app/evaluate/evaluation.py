@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,10 @@ class Models(Protocol):
     def load(self, model: str, device: str = "cpu") -> Model: ...
 
 
+class OutputNotWritten(ValueError):
+    """A folder for tables and plots that cannot be written."""
+
+
 class UnknownPart(ValueError):
     """A part of the evaluation that does not exist."""
 
@@ -53,7 +58,7 @@ def evaluate(
     only: some of PARTS; default all. progress: called with the fraction done and what is being done. cube: the input
     cube of the county; default, Adams County built from `data_dir` where its files are there.
     A part whose measurements are not in the folder is left out, and the report says so.
-    Raises UnknownPart, UnknownModel, BadCheckpoint, BadMeasurements, BadSplit.
+    Raises UnknownPart, UnknownModel, BadCheckpoint, BadMeasurements, BadSplit, OutputNotWritten.
     """
     parts = tuple(only) if only else PARTS
     for part in parts:
@@ -62,7 +67,10 @@ def evaluate(
     told = progress or _quiet
     told(0.0, "loading the model")
     model = (registry or Registry()).load(model_id)
-    out.mkdir(parents=True, exist_ok=True)
+    with _writing(out):
+        # Before minutes of work: a folder that cannot be written should be known at once.
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "report.txt").write_text("")
 
     rows: list[Row] = []
     notes: list[str] = []
@@ -76,13 +84,15 @@ def evaluate(
         unknown = _unknown(towers, result)
         if not towers:
             skipped.append(f"Towers: no file of towers in {data_dir}. Their layout is in fieldflux.tiles.measurements.")
-        files += _tower_plots(out, result, towers)
+        with _writing(out):
+            files += _tower_plots(out, result, towers)
     if "county" in parts:
         county = _county(model, data_dir, cube, lambda f, doing: told(0.6 + 0.3 * f, doing))
         rows += county.rows
         notes += county.notes
         skipped += county.skipped
-        files += _county_plots(out, county)
+        with _writing(out):
+            files += _county_plots(out, county)
     if "soil" in parts:
         told(0.9, "soil carbon")
         skipped += soil_skipped(model, data_dir)
@@ -97,13 +107,24 @@ def evaluate(
         unknown=unknown,
     )
     told(0.95, "writing")
-    files += _skill_plot(out, report)
-    report = replace(report, files=("report.txt", "report.json", "scores.csv", *files))
-    (out / "report.txt").write_text(as_text(report), encoding="utf-8")
-    (out / "report.json").write_text(as_json(report), encoding="utf-8")
-    (out / "scores.csv").write_text(as_csv(report), encoding="utf-8")
+    with _writing(out):
+        files += _skill_plot(out, report)
+        report = replace(report, files=("report.txt", "report.json", "scores.csv", *files))
+        (out / "report.txt").write_text(as_text(report), encoding="utf-8")
+        (out / "report.json").write_text(as_json(report), encoding="utf-8")
+        (out / "scores.csv").write_text(as_csv(report), encoding="utf-8")
     told(1.0, "done")
     return report
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputNotWritten(
+            f"Tables and plots cannot be written into {out}: {error.strerror or error}. Choose another folder."
+        ) from error
 
 
 def _unknown(towers: Sequence[Tower], result: TowerResult) -> dict[str, tuple[str, ...]]:
