@@ -235,8 +235,8 @@ def series(
 def tile(
     variable: Annotated[str, typer.Argument(help="Variable, as in gpp.")],
     when: Annotated[str, typer.Argument(help="Day, 2022-07-15, or year, 2022.")],
-    place: Annotated[str, typer.Argument(help="Address of the tile: zoom/x/y. Or longitude,latitude with --zoom.")],
-    zoom: Annotated[int, typer.Option(help="Zoom, where the place is longitude,latitude.")] = 11,
+    at: Annotated[str, typer.Option(help="Tile that holds a place: longitude,latitude. Or its address: zoom/x/y.")],
+    zoom: Annotated[int, typer.Option(help="Zoom, where --at is longitude,latitude.")] = 11,
     size: Annotated[int, typer.Option(help="Side in pixels: 256 or 512.")] = 512,
     style: Annotated[str, typer.Option(help="Palette instead of the variable's own.")] = "",
     cube: CubeOption = "",
@@ -246,7 +246,7 @@ def tile(
 ) -> None:
     """Draw a map tile from what is in the store.
 
-    Example: `fieldflux tile gpp 2022-07-15 -93.6,42.0 --zoom 11 -o gpp.png`
+    Example: `fieldflux tile gpp 2022-07-15 --at -93.76,42.0 --zoom 11 -o gpp.png`
     """
     from .picture import draw
     from .workspace import Workspace
@@ -258,7 +258,7 @@ def tile(
     settings, name = _with_cube(_settings(home=home), cube)
     workspace = Workspace(settings)
     about = workspace.place(name, model)
-    drawn = draw(workspace, about, variable, when, _tile_at(place, zoom), size, fmt, style)
+    drawn = draw(workspace, about, variable, when, _tile_at(at, zoom), size, fmt, style)
     _write(drawn.content, output)
     if drawn.missing:
         _err().print(f"{len(drawn.missing)} parts are not computed: `fieldflux run {about.cube.id}` computes them.")

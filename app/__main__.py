@@ -1,0 +1,5 @@
+"""`python -m fieldflux.app`: the command line."""
+
+from .cli import main
+
+main()
