@@ -60,10 +60,11 @@ class ToyModel:
         return OUTPUTS
 
     def initial_state(self, forcing: Forcing) -> State:
-        self.spun_up.append(forcing.years)
+        years = tuple(y for y in forcing.years if y <= forcing.end.year)
+        self.spun_up.append(years)
         shape = (self.members, forcing.cells)
         warm = np.nanmean(forcing.daily["tmean"], axis=1)[forcing.weather]
-        share = np.mean(forcing.annual["crop"] == 1, axis=1)
+        share = np.mean(forcing.annual["crop"][:, : len(years)] == 1, axis=1)
         pool = np.broadcast_to(forcing.static["soc_content"] * 300.0 + warm + 10 * share, shape)
         water = np.full(shape, 0.25)
         return State(forcing.start - timedelta(days=1), {"pool": pool.copy(), "water": water})
@@ -78,13 +79,14 @@ class ToyModel:
         year_of = dates.astype("M8[Y]").astype(int) + 1970
         pool, water = state.arrays["pool"].copy(), state.arrays["water"].copy()
         out = {n: np.empty((m, c, days), np.float32) for n in OUTPUTS[:8]}
-        crops = forcing.annual["crop"]
+        years = tuple(y for y in forcing.years if y <= forcing.end.year)  # without the next year's inputs
+        crops = forcing.annual["crop"][:, : len(years)]
         tillage = forcing.annual.get("tillage", np.zeros_like(crops))
         known = np.isin(crops, KNOWN).all(axis=1)
         factor = (1.0 + 0.05 * np.arange(m))[:, None] * self.extreme
         tmean, srad, precip = (forcing.daily[n][forcing.weather] for n in NEEDS.daily)
         year_index = year_of - forcing.years[0]
-        annual = {n: np.zeros((m, c, len(forcing.years))) for n in ("yield", "residue", "delta_soc")}
+        annual = {n: np.zeros((m, c, len(years))) for n in ("yield", "residue", "delta_soc")}
         for d in range(days):
             y = year_index[d]
             t = tmean[:, d]
@@ -112,7 +114,7 @@ class ToyModel:
         return Prediction(
             start=forcing.start,
             daily=out,
-            years=forcing.years,
+            years=years,
             annual={n: a.astype(np.float32) for n, a in annual.items()},
             state=State(date.fromisoformat(str(dates[-1])), {"pool": pool, "water": water}),
             flags={"crop_unknown": ~known},

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -80,3 +81,17 @@ def write_folder(path: Path, files: Mapping[str, bytes], root: Path) -> None:
             raise
     finally:
         shutil.rmtree(name, ignore_errors=True)
+
+
+def sweep(root: Path, seconds: float = 3600.0) -> None:
+    """Remove unfinished files and folders, older than that, of processes that were killed."""
+    try:
+        for entry in (root / ".unfinished").iterdir():
+            if time.time() - entry.stat().st_mtime > seconds:
+                if entry.is_dir():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
+    except OSError:
+        # Nothing there, or not ours to remove: whoever writes next is told about the latter.
+        return

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from .cells import BATCH_BYTES, Cancelled, CellResult, Integers, Year, advance, cells_in, run_cells, start
 from .collect import Collector
-from .files import StoreFull, StoreReadOnly
+from .files import StoreFull, StoreReadOnly, sweep
 from .grid import Block
 from .manifest import Record
 from .state import BadState, CellState
@@ -337,6 +337,7 @@ def run(
     store.check(model, cube)
     wanted = _years(cube, years)
     chosen = _blocks(store, blocks)
+    sweep(store.path)
     mask = cube.mask()
     cells = {b: len(cells_in(mask, cube.window, b.window(cube.grid))[0]) for b in chosen}
     todo = {b: [y for y in wanted if not store.complete(b, y)] for b in chosen}

@@ -103,6 +103,35 @@ class _View:
     computed: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Cache:
+    """Open arrays, their decoded chunks, and shards that were seen on disk: of one generation of the store.
+
+    Given up as a whole, so that a thread in the middle of a read cannot carry an old array into the new generation.
+    """
+
+    size: int
+    arrays: dict[str, Any] = field(default_factory=dict)
+    present: set[str] = field(default_factory=set)
+    context: Any = None
+
+    def open(self, path: str) -> Any:
+        """An array for reading. Raises ValueError."""
+        import tensorstore as ts
+
+        if self.context is None:
+            self.context = ts.Context({"cache_pool": {"total_bytes_limit": self.size}})
+        # Nothing is read before it is marked, and what is marked does not change in a generation: so no file has to be
+        # looked at twice, and warm reads make no system call.
+        spec = {
+            "driver": "zarr3",
+            "kvstore": {"driver": "file", "path": path},
+            "recheck_cached_data": False,
+            "recheck_cached_metadata": False,
+        }
+        return ts.open(spec, context=self.context, open=True, read=True).result()
+
+
 @dataclass(frozen=True, slots=True)
 class _Ask:
     """One array of one year: where it lies in whole blocks, and in the overlay of chunks."""
@@ -135,11 +164,10 @@ class Store:
         self._cache_bytes = cache_bytes
         self._look_every = look_every
         self._lock = threading.Lock()
-        self._arrays: dict[str, Any] = {}
-        self._context: Any = None
-        self._present: set[str] = set()
+        self._cache = _Cache(cache_bytes)
         self._next_look = 0.0
-        self._view = _View("", "", {}, {})
+        self._view = _View("not looked yet", "", {}, {})
+        self._ready: set[int] = set()
 
     # What it is
 
@@ -372,12 +400,17 @@ class Store:
     # Internals
 
     def _ensure_year(self, year: int) -> None:
-        """Make the groups of a year, unless they are there."""
+        """Make the groups of a year, unless they are there, and name them in the root's metadata."""
+        if year in self._ready:
+            return
         folder = self.path / str(year)
-        if not folder.exists():
-            with disk_faults("the store's metadata", self.path):
+        with disk_faults("the store's metadata", self.path):
+            if not folder.exists():
                 write_folder(folder, year_group(self.layout, year, self._title, self._source), self.path)
+            gathered = self._metadata("").get("consolidated_metadata", {}).get("metadata", {})
+            if str(year) not in gathered:
                 self._gather_metadata()
+        self._ready.add(year)
 
     def _ensure_overlay(self, year: int) -> None:
         folder = self.path / "overlay" / str(year)
@@ -403,7 +436,7 @@ class Store:
             if token != self._view.token:
                 generation = read_token(self.path, "generation")
                 if generation != self._view.generation:
-                    self._arrays, self._context, self._present = {}, None, set()
+                    self._cache = _Cache(self._cache_bytes)
                 rows, cols = self.window.shape
                 n = self.grid.block
                 chunks = _flags(
@@ -555,37 +588,27 @@ class Store:
                 yield chunk, into, (*ask.overlay_index, *chunk.slices(self.window)), array
 
     def _array(self, at: str) -> Any:
-        found = self._arrays.get(at)
+        cache = self._cache
+        found = cache.arrays.get(at)
         if found is None:
-            import tensorstore as ts
-
-            if self._context is None:
-                self._context = ts.Context({"cache_pool": {"total_bytes_limit": self._cache_bytes}})
-            # Nothing is read before it is marked, and what is marked does not change in a generation: so no file has
-            # to be looked at twice, and warm reads make no system call.
-            spec = {
-                "driver": "zarr3",
-                "kvstore": {"driver": "file", "path": f"{self.path / at}/"},
-                "recheck_cached_data": False,
-                "recheck_cached_metadata": False,
-            }
             try:
-                found = ts.open(spec, context=self._context, open=True, read=True).result()
+                found = cache.open(f"{self.path / at}/")
             except ValueError as error:
                 raise BadStore(
                     f"The store's metadata {self.path / at / 'zarr.json'} is missing or damaged: {_short(error)}. "
                     f"Delete the folders {at.split('/')[0]} and blocks/{at.split('/')[0]} of the store, and run the "
                     f"model again; other years stay."
                 ) from error
-            self._arrays[at] = found
+            cache.arrays[at] = found
         return found
 
     def _check_present(self, at: str) -> None:
         """A shard that vanished would read as missing data: look for it once."""
-        if at not in self._present:
+        present = self._cache.present
+        if at not in present:
             if not (self.path / at).exists():
                 raise self._damaged(at, "it is not there")
-            self._present.add(at)
+            present.add(at)
 
     def _result(self, read: Any, ask: _Ask) -> Any:
         try:
