@@ -14,7 +14,7 @@ from fieldflux.models.processes.agroecosystem import inputs, parameters
 from fieldflux.models.processes.agroecosystem.model import Agroecosystem
 from fieldflux.models.processes.agroecosystem.on_device import roll_on_device
 from fieldflux.models.processes.agroecosystem.parameters import LEARNED, NAMES, default_table
-from fieldflux.models.processes.agroecosystem.rolled import Batch, roll, torch_step
+from fieldflux.models.processes.agroecosystem.rolled import Batch, roll, torch_day
 from fieldflux.models.processes.agroecosystem.step import OUTPUT, STATE
 from fieldflux.models.registry import Registry
 from hypothesis import given, settings
@@ -189,7 +189,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
         tensor(weather[:, begin : begin + days]), tensor(row, whole), tensor(gpp[:, :days]), tensor(unit, whole),
         tensor(seasons.crop, whole), tensor(seasons.sow, whole), tensor(seasons.harvest, whole),
         tensor(seasons.switch, whole), tensor(seasons.irrigated), tensor(seasons.removed), tensor(seasons.tillage),
-        tensor(soil).unbind(1), doy[begin : begin + days].tolist(), column[begin : begin + days].tolist(),
+        tensor(soil).T, doy[begin : begin + days].tolist(), column[begin : begin + days].tolist(),
         closes[begin : begin + days].tolist(),
     )  # fmt: skip
     start = np.zeros(len(STATE))
@@ -199,13 +199,13 @@ def test_gradients_are_those_of_finite_differences() -> None:
     def outcome(values: torch.Tensor) -> torch.Tensor:
         """[B] of parameters [P, B]."""
         size = values.shape[1]
-        state = [tensor(start[i : i + 1]).expand(size) for i in range(len(STATE))]
+        state = tensor(start)[:, None].expand(-1, size)
         wide = replace(
             batch,
             **{n: getattr(batch, n).expand(size, *[-1] * (getattr(batch, n).ndim - 1)) for n in PER_ELEMENT},
-            soil=[v.expand(size) for v in batch.soil],
+            soil=batch.soil.expand(-1, size),
         )
-        _, out, _ = roll(torch_step(), state, values[:, :, None].expand(-1, -1, 2), wide)
+        _, out, _ = roll(torch_day(), state, values[:, :, None].expand(-1, -1, 2), wide)
         pick = [OUTPUT.index(n) for n in ("gpp", "ra", "rh", "et", "h", "harvested", "lai")]
         weights = torch.linspace(0.5, 1.5, days, dtype=real)[:, None]
         return torch.tensor([1, 0.7, 1.3, 0.5, 0.02, 1.1, 1.7], dtype=real) @ (out[pick] * weights).sum(dim=1)

@@ -23,7 +23,7 @@ from torch import Tensor
 from .inputs import derive_seasons, derive_soil, derive_weather
 from .model import Agroecosystem
 from .parameters import CROP_NAMES, ETA_H, LEARNED, M_THETA, bounds, default_table, to_unit
-from .rolled import Batch, roll, torch_step
+from .rolled import Batch, Day, roll, torch_day
 from .step import OUTPUT, SOIL_S, STATE, W1, W4
 
 DAYS = 365
@@ -44,6 +44,8 @@ class CalibrationRecipe(BaseModel):
     """Weight of the squared distance from the defaults, in logits."""
     balance: float = Field(default=0.5, ge=0, le=1)
     """How far rare crops are weighted up: a site-year counts as (site-years of its crop) ** -balance."""
+    compiled: bool = False
+    """Compile the day with torch.compile: many times faster, where the machine has a C++ compiler."""
     scatter: float = Field(default=0.4, ge=0)
     """Standard deviation of the members' starts around the defaults, in logits."""
     weights: dict[str, float] = Field(
@@ -83,7 +85,8 @@ def calibrate(
     """[member, crop, parameter] float64, the calibrated table.
 
     The loss is the mean over site-years, weighted by the member's bootstrap and by rarity, of the sum over variables of
-    w (1 - 1 / (2 - NSE)), plus for the yield w (error / observed)^2, plus the prior.
+    w (1 - 1 / (2 - NSE)), plus for the yield w (error / observed)^2, plus the prior. Of each member's steps, that with
+    the lowest loss is kept.
     """
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
@@ -98,10 +101,12 @@ def calibrate(
     constants = torch.tensor(default_table()[:, len(LEARNED) :], dtype=torch.float32)
     optimiser = torch.optim.Adam([z], lr=recipe.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(recipe.steps, 1), recipe.rate * 0.05)
-    step = torch_step()
+    day = torch_day(recipe.compiled)
     fixed = _fixed(elements, recipe.members)
     states: Tensor | None = None
     renewed = torch.zeros(())
+    best, kept = torch.full((recipe.members,), torch.inf), z.detach().clone()
+    overflowed = 0
     for turn in range(recipe.steps):
         table = _table(z, shared, constants)
         if turn % recipe.renew == 0:
@@ -109,20 +114,28 @@ def calibrate(
             states = torch.tensor(_states(records, elements, plain, card), dtype=torch.float32)
             renewed = table.detach()
         assert states is not None
-        loss = _loss(step, table, renewed, states, fixed, share, recipe)
+        loss = _loss(day, table, renewed, states, fixed, share, recipe)
+        better = loss.detach() < best
+        best, kept = torch.where(better, loss.detach(), best), torch.where(better[:, None, None], z.detach(), kept)
         distance = ((z - first) ** 2).mean(dim=(1, 2)) * first.numel()
         total = (loss + recipe.prior * distance).sum()
         optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
-        # each member by itself: one member's steep slope must not slow the others
-        norm = z.grad.flatten(1).norm(dim=1).clamp(min=1.0) if z.grad is not None else torch.ones(recipe.members)
-        if z.grad is not None:
-            z.grad = z.grad / norm[:, None, None]
+        assert z.grad is not None
+        # each member by itself: one member's steep slope must neither slow the others nor, where it overflows, move it
+        norm = z.grad.flatten(1).norm(dim=1)
+        steady = torch.isfinite(norm)
+        z.grad = torch.where(steady[:, None, None], z.grad / norm.clamp(min=1.0)[:, None, None], torch.zeros_like(z))
+        overflowed += int((~steady).sum())
+        if overflowed > 0.1 * recipe.steps * recipe.members:
+            raise ArithmeticError(
+                f"The gradient overflowed {overflowed} times in {turn + 1} steps. Lower the recipe's rate or scatter."
+            )
         optimiser.step()
         schedule.step()
         progress(Progress(turn + 1, recipe.steps, tuple(loss.detach().tolist())))
     with torch.no_grad():
-        return np.asarray(_table(z, shared, constants).double().numpy())
+        return np.asarray(_table(kept, shared, constants).double().numpy())
 
 
 def _shares(elements: Sequence[tuple[SiteRecord, int]], counts: Integers, balance: float) -> Floats:
@@ -181,11 +194,13 @@ def _fixed(elements: Sequence[tuple[SiteRecord, int]], members: int) -> _Fixed:
     count = len(elements)
     soil = tiled(np.stack(soils), real)
     batch = Batch(
-        weather=torch.as_tensor(np.stack(weather)).to(real), row=tiled(np.arange(count), whole),
+        weather=torch.as_tensor(np.stack(weather)).to(real),
+        row=tiled(np.arange(count), whole),
         gpp=torch.zeros(1, DAYS), unit=torch.full((count * members, 2), -1), crop=tiled(per_element("crop"), whole),
         sow=tiled(per_element("sow"), whole), harvest=tiled(per_element("harvest"), whole),
         switch=tiled(per_element("switch"), whole), irrigated=tiled(per_element("irrigated"), real),
-        removed=tiled(per_element("removed"), real), tillage=tiled(per_element("tillage"), real), soil=soil.unbind(1),
+        removed=tiled(per_element("removed"), real), tillage=tiled(per_element("tillage"), real),
+        soil=soil.T.contiguous(),
         day_of_year=list(range(1, DAYS + 1)), year=[0] * DAYS, closes=[False] * DAYS,
     )  # fmt: skip
     names = sorted({name for record, _ in elements for name in record.observed})
@@ -251,7 +266,7 @@ def _calendar_year(forcing: Forcing, year: int) -> Forcing:
 
 
 def _loss(
-    step: Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]],
+    day: Day,
     table: Tensor,
     renewed: Tensor,
     states: Tensor,
@@ -264,16 +279,14 @@ def _loss(
     parameters = table[:, fixed.kinds]  # [M, E, 2, P]
     old = renewed[:, fixed.kinds]
     flat = parameters.permute(3, 0, 1, 2).reshape(table.shape[-1], members * count, 2)
-    start = list(states.reshape(members * count, len(STATE)).unbind(1))
-
     # the state came without a gradient; what scales it directly keeps its own
-    def ratio(index: int) -> Tensor:
-        return (parameters[:, :, 0, index] / old[:, :, 0, index]).reshape(-1)
-
-    for layer in range(W1, W4 + 1):
-        start[layer] = start[layer] * ratio(M_THETA)
-    start[SOIL_S] = start[SOIL_S] * ratio(ETA_H)
-    _, outputs, _ = roll(step, start, flat, fixed.batch)
+    factor = torch.ones(members, count, len(STATE))
+    change = parameters[:, :, 0] / torch.where(old[:, :, 0] == 0, torch.ones_like(old[:, :, 0]), old[:, :, 0])
+    of_state = torch.zeros(len(STATE), dtype=torch.int64)
+    of_state[W1 : W4 + 1], of_state[SOIL_S] = M_THETA, ETA_H
+    factor = torch.where(of_state > 0, change[:, :, of_state], factor)
+    start = (states * factor).reshape(members * count, len(STATE)).T
+    _, outputs, _ = roll(day, start, flat, fixed.batch)
     outputs = outputs.reshape(len(OUTPUT), DAYS, members, count)
     modelled = {name: outputs[i].permute(1, 2, 0) for i, name in enumerate(OUTPUT)}  # [M, E, D]
     modelled["reco"] = modelled["ra"] + modelled["rh"]

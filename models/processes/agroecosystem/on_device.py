@@ -8,7 +8,7 @@ from fieldflux.models.contract import Floats
 from numpy.typing import NDArray
 
 from .inputs import Seasons
-from .rolled import Batch, roll, torch_step
+from .rolled import Batch, roll, torch_day
 from .step import OUTPUT
 
 
@@ -30,7 +30,7 @@ def roll_on_device(
 ) -> tuple[Floats, Floats, Floats]:
     """Outputs [V, M, C, D] float32 (of no days unless `keep`), closed years [4, M, C, years], state [M, C, S]."""
     members, cells, states = arrays.shape
-    step = torch_step()
+    day = torch_day()
 
     def put(values: NDArray[np.generic], kind: torch.dtype = dtype) -> torch.Tensor:
         return torch.as_tensor(np.ascontiguousarray(values)).to(device=device, dtype=kind)
@@ -46,14 +46,14 @@ def roll_on_device(
         weather=put(weather), row=put(row, whole), gpp=put(gpp), unit=put(unit, whole), crop=put(seasons.crop, whole),
         sow=put(seasons.sow, whole), harvest=put(seasons.harvest, whole), switch=put(seasons.switch, whole),
         irrigated=put(seasons.irrigated), removed=put(seasons.removed), tillage=put(seasons.tillage),
-        soil=put(soil).unbind(1), day_of_year=day_of_year.tolist(), year=year.tolist(), closes=closes.tolist(),
+        soil=put(soil).T, day_of_year=day_of_year.tolist(), year=year.tolist(), closes=closes.tolist(),
     )  # fmt: skip
     unknown = seasons.crop < 0
     with torch.inference_mode():
         for m in range(members):
             parameters = put(np.moveaxis(table[m][kinds], -1, 0))  # [P, C, Y]
-            state, outputs, sums = roll(step, list(put(arrays[m]).unbind(1)), parameters, batch)
-            after[m] = torch.stack(state, dim=1).double().cpu().numpy()
+            state, outputs, sums = roll(day, put(arrays[m]).T, parameters, batch)
+            after[m] = state.T.double().cpu().numpy()
             closed[:, m] = sums[:, ends].double().permute(0, 2, 1).cpu().numpy()
             if keep:
                 out[:, m] = outputs.permute(0, 2, 1).float().cpu().numpy()

@@ -34,12 +34,12 @@ def _all(value: float) -> tuple[float, float, float, float]:
 
 # fmt: off
 LEARNED: tuple[Parameter, ...] = (
-    Parameter("eps", "gC MJ-1", (4.0, 2.6, 2.6, 2.4), 0.5, 6.0),               # light-use efficiency, absorbed PAR
-    Parameter("t_opt", "degC", (27.0, 25.0, 19.0, 22.0), 10.0, 35.0),          # best day temperature
+    Parameter("eps", "gC MJ-1", (4.3, 3.8, 4.6, 3.6), 0.5, 6.0),               # light-use efficiency, absorbed PAR
+    Parameter("t_opt", "degC", (28.0, 26.0, 18.0, 22.0), 10.0, 35.0),          # best day temperature
     Parameter("a_t", "1", _all(0.15), 0.02, 0.3),                              # slope below it
     Parameter("b_t", "1", _all(0.20), 0.02, 0.5),                              # slope above it
-    Parameter("kappa_v", "kPa-1", (0.15, 0.3, 0.3, 0.2), 0.05, 0.9),           # VPD limit of light use
-    Parameter("gamma_l", "m2 d MJ-1", (0.02, 0.04, 0.04, 0.04), 0.0, 0.2),     # saturation with light
+    Parameter("kappa_v", "kPa-1", (0.13, 0.2, 0.2, 0.15), 0.05, 0.9),           # VPD limit of light use
+    Parameter("gamma_l", "m2 d MJ-1", (0.015, 0.03, 0.025, 0.03), 0.0, 0.2),     # saturation with light
     Parameter("mu_c", "1", _all(0.3), 0.0, 0.9),                               # gain of light use under cloud
     Parameter("q_w", "1", _all(1.0), 0.01, 4.0),                               # strength of the soil-moisture limit
     Parameter("theta_star", "1", _all(0.5), 0.1, 1.0),                         # relative water below which it starts
@@ -62,38 +62,38 @@ LEARNED: tuple[Parameter, ...] = (
     Parameter("t_s", "degC", _all(0.5), -2.0, 3.0, shared=True),               # rain turns to snow
     Parameter("i_max", "mm d-1", (6.0, 6.0, 5.0, 8.0), 0.0, 12.0),             # irrigation, where irrigated
     Parameter("rew_irr", "1", _all(0.6), 0.1, 0.9),                            # relative water at which it starts
-    Parameter("rmn", "d-1", (0.012, 0.014, 0.012, 0.012), 9e-4, 0.09, log=True),  # maintenance of leaves at 20 degC
+    Parameter("rmn", "d-1", (0.010, 0.013, 0.010, 0.009), 9e-4, 0.09, log=True),  # maintenance of leaves at 20 degC
     Parameter("y_g", "1", (0.75, 0.70, 0.72, 0.72), 0.55, 0.9),                # growth yield
     Parameter("q10_h", "1", _all(1.8), 1.05, 3.0, shared=True),                # decomposition, per 10 K
     Parameter("w_opt", "1", _all(0.6), 0.2, 0.95, shared=True),                # best saturation for decomposition
     Parameter("k_litf", "yr-1", _all(14.8), 0.5, 148.0, log=True, shared=True),  # metabolic litter, at 30 degC
     Parameter("eta_h", "1", _all(1.0), 0.125, 8.0, log=True, shared=True),     # start of slow soil carbon, by balance
-    Parameter("g_sen", "K d", (1150.0, 1050.0, 1500.0, 900.0), 300.0, 2000.0),  # heat sum to senescence
-    Parameter("sla", "m2 gC-1", (0.030, 0.040, 0.035, 0.035), 0.01, 0.06),     # leaf area of leaf carbon
+    Parameter("g_sen", "K d", (1300.0, 1150.0, 1850.0, 900.0), 300.0, 2000.0),  # heat sum to senescence
+    Parameter("sla", "m2 gC-1", (0.032, 0.042, 0.040, 0.038), 0.01, 0.06),     # leaf area of leaf carbon
 )
 
 CONSTANTS: tuple[tuple[str, str, tuple[float, float, float, float]], ...] = (
-    ("t_base", "degC", (8.0, 8.0, 0.0, 4.0)),          # heat sums count from here
+    ("t_base", "degC", (8.0, 10.0, 0.0, 4.0)),          # heat sums count from here
     ("t_cap", "degC", (32.0, 32.0, 28.0, 32.0)),       # and no further than here
     ("g_em", "K d", (70.0, 80.0, 120.0, 0.0)),         # sowing to emergence
-    ("s_grain", "1", (0.62, 0.55, 0.78, 9.0)),         # start of grain, as a share of g_sen
+    ("s_grain", "1", (0.62, 0.62, 0.80, 9.0)),         # start of grain, as a share of g_sen
     ("k_sen", "d-1", (0.06, 0.10, 0.07, 0.01)),        # leaves lost per day after g_sen
-    ("a_leaf", "1", (0.60, 0.60, 0.50, 0.45)),         # first share of leaves in growth
-    ("a_root", "1", (0.25, 0.25, 0.35, 0.20)),         # first share of roots
-    ("a_grain", "1", (0.92, 0.72, 0.88, 0.0)),         # share of grain once it fills
-    ("s_leaf", "1", (0.55, 0.60, 0.65, 9.0)),          # end of leaf growth, as a share of g_sen
+    ("a_leaf", "1", (0.60, 0.48, 0.55, 0.45)),         # first share of leaves in growth
+    ("a_root", "1", (0.25, 0.28, 0.28, 0.15)),         # first share of roots
+    ("a_grain", "1", (0.85, 0.68, 0.90, 0.0)),         # share of grain once it fills
+    ("s_leaf", "1", (0.55, 0.78, 0.72, 9.0)),          # end of leaf growth, as a share of g_sen
     ("lai_max", "m2 m-2", (6.0, 6.0, 6.0, 5.5)),       # leaves stop growing near it
-    ("seed", "gC m-2", (3.0, 5.0, 7.0, 5.0)),          # carbon of the seed
+    ("seed", "gC m-2", (3.0, 3.0, 7.0, 5.0)),          # carbon of the seed
     ("perennial", "1", (0.0, 0.0, 0.0, 1.0)),
-    ("g_cut", "K d", (9e9, 9e9, 9e9, 480.0)),          # heat sum between cuts of a perennial
-    ("f_cut", "1", (0.0, 0.0, 0.0, 0.80)),             # share of stem and leaf taken by a cut
-    ("t_frost", "degC", (-1.5, -1.5, -18.0, -8.0)),    # leaves die below it
+    ("g_cut", "K d", (9e9, 9e9, 9e9, 520.0)),          # heat sum between cuts of a perennial
+    ("f_cut", "1", (0.0, 0.0, 0.0, 0.75)),             # share of stem and leaf taken by a cut
+    ("t_frost", "degC", (-1.5, -1.5, -24.0, -12.0)),    # leaves die below it
     ("zeta", "1", (0.05, 0.30, 0.30, 0.30)),           # response of light use to CO2, power
     ("r_root", "1", (0.5, 0.6, 0.5, 0.4)),             # maintenance of roots, by that of leaves
     ("r_stem", "1", (0.25, 0.35, 0.3, 0.35)),
     ("r_grain", "1", (0.18, 0.45, 0.2, 0.0)),
     ("k_root", "d-1", (0.004, 0.004, 0.004, 0.004)),   # turnover of roots
-    ("k_leaf", "d-1", (0.003, 0.003, 0.004, 0.008)),   # turnover of leaves
+    ("k_leaf", "d-1", (0.003, 0.003, 0.002, 0.005)),   # turnover of leaves
     ("k_shed", "d-1", (0.01, 0.01, 0.01, 0.01)),       # leaves shed under drought
     ("f_export", "1", (0.97, 0.97, 0.97, 0.97)),       # grain that the combine takes
     ("k_lits", "yr-1", _all(3.9)),                     # structural litter, at 30 degC (SINDBAD: slow litter)

@@ -99,15 +99,18 @@ def build_step(
     def step(s: Any, w: Any, p: Any, soil: Any, f: Any) -> Any:
         t, t_day, vpd, rn = w[T], w[T_DAY], w[VPD], w[RN]
 
-        # -- the field's calendar: what stands is ploughed in at sowing; the seed's carbon is drawn from the litter
+        # -- the field's calendar: what stands is ploughed in at sowing; the seed's carbon is drawn from
+        #    the litter, and from slow soil carbon where litter is short, so that no import has to be accounted
         active, sow, harvest = f[ACTIVE], f[SOW], f[HARVEST]
         leaf, root, stem, grain, reserve = s[LEAF], s[ROOT], s[STEM], s[GRAIN], s[RESERVE]
         keep = 1.0 - sow
         dead = sow * (leaf + root + stem + grain + reserve)
         lit_f = s[LIT_F] + dead * p[F_MET]
         lit_s = s[LIT_S] + dead * (1.0 - p[F_MET])
-        seed = sow * least(p[SEED], 0.5 * lit_s)
-        lit_s = lit_s - seed
+        seed = sow * p[SEED]
+        from_litter = least(seed, 0.5 * lit_s)
+        lit_s = lit_s - from_litter
+        slow = s[SOIL_S] - (seed - from_litter)
         leaf, root, stem, grain = leaf * keep, root * keep, stem * keep, grain * keep
         reserve = reserve * keep + seed
         gdd = s[GDD] * keep
@@ -251,7 +254,8 @@ def build_step(
 
         # -- death: age, drought, frost, and what is left standing without a crop
         idle = 0.05 * (1.0 - active)
-        frost = 0.3 * gate((p[T_FROST] - w[T_MIN]) / 0.7)
+        # snow keeps the frost off
+        frost = 0.3 * gate((p[T_FROST] - w[T_MIN]) / 0.7) * (1.0 - cover)
         aged = p[K_SEN] * gate((age - 1.0) / 0.05)
         die_leaf = cap(p[K_LEAF] + aged + p[K_SHED] * (1.0 - f_w) + frost + idle, 0.9) * leaf
         die_root = (p[K_ROOT] + idle) * root
@@ -262,7 +266,7 @@ def build_step(
         # -- harvest of an annual crop; cut of a perennial
         warm = relu(least(t, p[T_CAP]) - p[T_BASE])
         gdd = gdd + warm * active
-        cut = p[PERENNIAL] * gate((gdd - p[G_CUT]) / 2.0) * gate((leaf + stem - 60.0) / 5.0) * active
+        cut = p[PERENNIAL] * gate((gdd - p[G_CUT]) / 2.0) * active
         taken = cut * p[F_CUT]
         straw = harvest * f[REMOVED] + taken
         harvested = harvest * p[F_EXPORT] * grain + straw * (leaf + stem)
@@ -278,7 +282,7 @@ def build_step(
         wetness = (w1 + w2) / (ws1 + ws2) - p[W_OPT]
         f_h = (
             exp(log(p[Q10_H]) * (t_soil - 30.0) * 0.1)
-            * gate((t_soil + 1.0) / 0.7)
+            * gate((t_soil + 3.0) / 1.5)
             * exp(-8.0 * wetness * wetness)
             / 365.0
         )
@@ -288,14 +292,14 @@ def build_step(
         out_f = lit_f * decayed(p[K_LITF] * f_h)
         out_l = lit_s * decayed(p[K_LITS] * f_soil)
         out_a = s[SOIL_A] * decayed(p[K_ACT] * f_soil)
-        out_s = s[SOIL_S] * decayed(p[K_SLOW] * f_soil)
+        out_s = slow * decayed(p[K_SLOW] * f_soil)
         out_o = s[SOIL_O] * decayed(p[K_OLD] * f_soil)
         kept_l, kept_s = p[E_L], p[E_S]
         rh = (1.0 - kept_l) * (out_f + out_l) + (1.0 - kept_s) * out_a + (1.0 - 0.1 * kept_s) * out_s + out_o
         lit_f = lit_f - out_f
         lit_s = lit_s - out_l
         soil_a = s[SOIL_A] - out_a + kept_l * (out_f + 0.6 * out_l)
-        soil_s = s[SOIL_S] - out_s + kept_l * 0.4 * out_l + 0.98 * kept_s * out_a
+        soil_s = slow - out_s + kept_l * 0.4 * out_l + 0.98 * kept_s * out_a
         soil_o = s[SOIL_O] - out_o + 0.02 * kept_s * out_a + 0.1 * kept_s * out_s
 
         le = w[LAM] * et / SECONDS
