@@ -1,4 +1,4 @@
-"""The web map in a real browser, on a real server with a small synthetic cube: what a person does, with mouse and keys."""
+"""The web map in a real browser, on a real server with a small synthetic cube: what people do, with mouse and keys."""
 
 from __future__ import annotations
 

@@ -203,6 +203,17 @@ export function tileUrl(variable: string, when: string, cube: string, model: str
   return `${at}${variable}/${when}/{z}/{x}/{y}.png${query({ cube, model, v: snapshot })}`;
 }
 
+/** Whether the middle of a cube is computed for a day or year: told by a tile's headers. */
+export async function computed(variable: string, when: string, cube: Cube, model: string): Promise<boolean> {
+  const [west, south, east, north] = cube.bounds;
+  const lat = (((south + north) / 2) * Math.PI) / 180;
+  const z = 11;
+  const x = Math.floor((((west + east) / 2 + 180) / 360) * 2 ** z);
+  const y = Math.floor((0.5 - Math.asinh(Math.tan(lat)) / (2 * Math.PI)) * 2 ** z);
+  const reply = await fetch(`v1/tiles/${variable}/${when}/${z}/${x}/${y}.png${query({ cube: cube.id, model })}`);
+  return reply.ok && !reply.headers.has('x-fieldflux-missing');
+}
+
 export async function series(request: SeriesRequest, signal: AbortSignal): Promise<Series> {
   return toSeries(
     await ask('v1/series', {

@@ -102,7 +102,7 @@ export class Chart {
             [DAY, '{D} {MMM}', '\n{YYYY}', null, null, null, null, null, 1],
           ],
         },
-        { stroke: axis, grid, ticks: { ...grid, size: 4 }, font: FONT, size: 42, values: (_, at) => at.map((v) => number(v, tidy(at))) },
+        { stroke: axis, grid, ticks: { ...grid, size: 4 }, font: FONT, size: 42, space: 26, values: (_, at) => at.map((v) => number(v, tidy(at))) },
       ],
       cursor: {
         y: false,

@@ -7,17 +7,17 @@ import { el, fill, h, say, throttle } from './dom';
 import { Draw } from './draw';
 import { capital, dayOf, dayNumber, isDay, sentence } from './format';
 import { showLegend } from './legend';
+import { Live, showStatus } from './live';
 import { FieldMap, box, type Padding } from './map';
 import { Result, type Land } from './result';
 import { Search } from './search';
 import { readHash, State, writeHash, type Change, type View } from './state';
+import { asSheet } from './theme';
 import { When } from './when';
 
 const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
 /** A day in high summer, when there is something to see. */
 const SUMMER = '07-10';
-const POLL_BUSY = 2000;
-const POLL_IDLE = 15000;
 
 async function start(): Promise<void> {
   const link = readHash(location.hash);
@@ -31,7 +31,6 @@ async function start(): Promise<void> {
   const firstModel = modelOf(link.model ?? models.standard ?? '');
   const state = new State(firstView(link, firstCube, firstModel, variables));
   let fields = NOTHING;
-  let version = '';
 
   let byKeyboard = false;
   const search = new Search((id) => {
@@ -59,6 +58,7 @@ async function start(): Promise<void> {
     state.set({ field: null, shape: null });
     el('map').querySelector('canvas')?.focus({ preventScroll: true });
   });
+  const live = new Live(state, () => cubeOf(state.now.cube), !link.when, inYear, () => showTiles(), (error) => trouble(error));
   const draw = new Draw(
     map,
     (polygon) => state.set({ field: null, shape: { kind: 'drawn', polygon } }),
@@ -79,7 +79,7 @@ async function start(): Promise<void> {
 
   function padding(open: boolean): Padding {
     const stage = el('stage').getBoundingClientRect();
-    if (matchMedia('(max-width: 760px)').matches) {
+    if (asSheet.matches) {
       const sheet = el('sheet').getBoundingClientRect();
       return { top: 70, left: 24, right: 24, bottom: Math.min(stage.bottom - sheet.top, stage.height * 0.7) + 24 };
     }
@@ -114,7 +114,7 @@ async function start(): Promise<void> {
 
   function showTiles(): void {
     const { variable, cube, model } = state.now;
-    map.tiles.show(api.tileUrl(variable, whenShown(), cube, model, version));
+    map.tiles.show(api.tileUrl(variable, whenShown(), cube, model, live.snapshot));
   }
 
   let legendAsked = '';
@@ -233,39 +233,15 @@ async function start(): Promise<void> {
     byKeyboard = false;
     remember();
   });
-  let timer = 0;
-  let polling = false;
-  async function poll(): Promise<void> {
-    window.clearTimeout(timer);
-    if (polling) return;
-    polling = true;
-    let wait = POLL_IDLE;
-    try {
-      const s = await api.status();
-      if (s.busy) wait = POLL_BUSY;
-      tellStatus(s);
-      const { variable, cube, model } = state.now;
-      const standard = s.cube === cube && s.model === model;
-      version = (standard ? s.snapshot : (await api.tiles(variable, whenShown(), cube, model)).snapshot) ?? '';
-    } catch (error) {
-      trouble(error);
-    }
-    polling = false;
-    showTiles();
-    timer = window.setTimeout(() => void poll(), wait);
-  }
   map.tiles.onBusy = (busy) => {
     when.busy = busy;
-    if (busy) return;
-    // Tiles that lack something have it computed: ask soon how far that is.
-    window.clearTimeout(timer);
-    timer = window.setTimeout(() => void poll(), POLL_BUSY / 2);
+    if (!busy) live.soon();
   };
 
   days();
   await map.ready();
   map.gl.once('idle', () => void map.borders().catch(trouble));
-  await poll();
+  await live.poll();
   await enter(cubeOf(state.now.cube));
   void showColours();
   if (land()) showLand(false, link.camera ? 'keep' : 'fit');
@@ -316,31 +292,13 @@ function firstView(link: ReturnType<typeof readHash>, cube: api.Cube, model: api
   };
 }
 
-function tellStatus(s: api.Status): void {
-  const note = el('status');
-  const queued = s.queue.waiting + s.queue.running;
-  const left = s.seconds_left && s.seconds_left > 5 ? ` About ${wordsOf(s.seconds_left)} left.` : '';
-  const text =
-    s.state !== 'ready'
-      ? `${sentence(s.message)}${left}`
-      : queued
-        ? `${queued} ${queued === 1 ? 'part' : 'parts'} of the map are being computed.`
-        : '';
-  note.hidden = !text;
-  note.classList.toggle('bad', s.state === 'failed');
-  if (note.textContent !== text) note.textContent = text;
-  note.style.setProperty('--done', `${100 * (s.progress ?? 0)}%`);
-}
-
-const wordsOf = (seconds: number): string => (seconds < 90 ? `${Math.round(seconds / 5) * 5} s` : `${Math.round(seconds / 60)} min`);
-
 async function patiently(): Promise<[api.Catalogue<api.Cube>, api.Catalogue<api.Model>, api.Variable[]]> {
   for (;;) {
     const [cubes, models, variables] = await Promise.all([api.cubes(), api.models(), api.variables()]);
     if (!models.listed.length) throw new Error('This server has no model: see its log.');
     if (cubes.listed.length) return [cubes, models, variables];
     const s = await api.status();
-    tellStatus(s);
+    showStatus(s);
     if (s.state === 'failed') throw new Error(s.message);
     await new Promise((done) => window.setTimeout(done, 1500));
   }

@@ -1,6 +1,7 @@
 /** Choose a field by typing: a combobox with a list, for keyboards and screen readers as much as for mice. */
 
 import { el, h } from './dom';
+import { asSheet } from './theme';
 
 export interface Entry {
   id: string;
@@ -22,7 +23,7 @@ export class Search {
       this.input.select();
       this.open('');
       // In the sheet of a phone there is no room below: bring the list into it.
-      if (matchMedia('(max-width: 760px)').matches) el('pick').scrollIntoView({ block: 'start' });
+      if (asSheet.matches) el('pick').scrollIntoView({ block: 'start' });
     });
     this.input.addEventListener('input', () => this.open(this.input.value));
     this.input.addEventListener('blur', () => this.close());

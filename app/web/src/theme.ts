@@ -11,3 +11,6 @@ export function onTheme(run: () => void): void {
 }
 
 export const calm = matchMedia('(prefers-reduced-motion: reduce)');
+
+/** Whether the panels are a sheet from below, as style.css has it on small screens. */
+export const asSheet = matchMedia('(max-width: 960px)');

@@ -103,7 +103,7 @@ function crop(shares: CropShare[]): HTMLElement {
   const first = main(shares);
   if (!first) return h('td', { class: 'crop' }, '–');
   const words = (c: CropShare): string => `${c.name ?? 'other'} ${number(100 * c.fraction, 0)} %`;
-  const whole = first.fraction > 0.995;
+  const whole = first.fraction > 0.9;
   return h('td', { class: 'crop', title: shares.map(words).join(', ') }, first.name ?? 'other', !whole && h('small', {}, `${number(100 * first.fraction, 0)} %`));
 }
 
