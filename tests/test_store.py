@@ -98,6 +98,15 @@ def test_sums_of_counts_that_do_not_fit_are_missing(data: st.DataObject) -> None
     assert np.array_equal(told, ((np.abs(exact) > 32767) & (a != packing.FILL) & (b != packing.FILL)).sum(axis=0))
 
 
+def test_small_and_large_arrays_of_counts_are_combined_alike() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-32768, 32768, (2, 3, 400_000), dtype=np.int16)
+    a[rng.random(a.shape) < 0.1] = packing.FILL
+    for combine in (packing.plus, packing.minus):
+        parts = [combine(a[:, k : k + 100_000], b[:, k : k + 100_000]) for k in range(0, 400_000, 100_000)]
+        assert np.array_equal(combine(a, b), np.concatenate(parts, axis=1))
+
+
 def test_a_variable_without_a_step_cannot_be_packed() -> None:
     with pytest.raises(packing.NotPackable, match="'tmean' has no step"):
         packing.pack("tmean", np.zeros((1, 1), np.float32))

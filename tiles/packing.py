@@ -60,15 +60,22 @@ def unpack(name: str, counts: Counts) -> NDArray[np.float32]:
 
 def plus(a: Counts, b: Counts) -> Counts:
     """Sum of two arrays of counts, missing where either is, or where the sum does not fit (see `did_not_fit`)."""
-    out = np.empty_like(a)
-    _combine(a.reshape(-1), b.reshape(-1), 1, out.reshape(-1))
-    return out
+    return _combined(a, b, 1)
 
 
 def minus(a: Counts, b: Counts) -> Counts:
     """Difference of two arrays of counts, missing where either is, or where it does not fit (see `did_not_fit`)."""
-    out = np.empty_like(a)
-    _combine(a.reshape(-1), b.reshape(-1), -1, out.reshape(-1))
+    return _combined(a, b, -1)
+
+
+def _combined(a: Counts, b: Counts, sign: int) -> Counts:
+    out = np.empty(a.shape, np.int16)
+    if a.size > 1_000_000:
+        _combine(a.reshape(-1), b.reshape(-1), sign, out.reshape(-1))
+        return out
+    # A reader of a field should not wait for a compiled loop to be loaded.
+    total = a.astype(np.int32) + sign * b.astype(np.int32)
+    out[...] = np.where((a == FILL) | (b == FILL) | (np.abs(total) > LARGEST), FILL, total)
     return out
 
 
