@@ -41,7 +41,7 @@ FLAGS = (
     "--no-first-run",
 )
 YEARS = (2021, 2022)
-DESKTOP = {"width": 1200, "height": 800}
+DESKTOP = {"width": 1000, "height": 660}
 PHONE = {"width": 380, "height": 800}
 
 
@@ -160,7 +160,7 @@ def seen(server: str, browser: Any, request: pytest.FixtureRequest) -> Iterator[
 
 def share_in_colour(page: Any) -> float:
     """Share of the middle of the map that has a vivid colour: background, borders and names have none."""
-    picture = Image.open(io.BytesIO(page.screenshot(clip={"x": 500, "y": 200, "width": 500, "height": 350})))
+    picture = Image.open(io.BytesIO(page.screenshot(clip={"x": 500, "y": 150, "width": 350, "height": 300})))
     pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
     return float((np.ptp(pixels, axis=1) > 24).mean())
 
@@ -277,7 +277,7 @@ def test_a_field_is_drawn(seen: Seen) -> None:
     page = seen.open()
     page.wait_for_timeout(500)
     page.click("#draw")
-    for x, y in ((650, 300), (810, 300), (810, 440), (650, 440)):
+    for x, y in ((600, 220), (740, 220), (740, 340), (600, 340)):
         page.mouse.click(x, y)
         page.wait_for_timeout(350)
     assert page.locator("#drawbar-hint").inner_text().startswith("4 corners.")

@@ -51,7 +51,7 @@ export class Live {
       busy = status.busy;
       const filling = status.state === 'computing' && status.cube === this.state.now.cube;
       if (this.following && (filling || this.moved)) await this.follow();
-      if (!filling) this.following = false;
+      if (status.state === 'ready') this.following = false;
       this.tell(status, filling && !(await this.there(this.state.now)));
       const { variable, cube, model } = this.state.now;
       const standard = status.cube === cube && status.model === model;
@@ -89,7 +89,9 @@ export class Live {
   }
 
   private tell(status: api.Status, lacking: boolean): void {
-    showStatus(status, lacking ? `${this.state.now.by === 'day' ? this.state.now.day.slice(0, 4) : this.state.now.year} is still to come.` : '');
+    const { by, day, year } = this.state.now;
+    const missing = this.following ? '' : `${by === 'day' ? day.slice(0, 4) : year} is still to come. `;
+    showStatus(status, lacking ? `${missing}Fields answer already: click one.` : '');
   }
 }
 
