@@ -163,6 +163,7 @@ def run(
     years: Annotated[str, typer.Option(help="Years: 2018-2020 or 2018,2020; all if not given.")] = "",
     blocks: Annotated[str, typer.Option(help="Blocks by name, as in b016-039, ',' between; all if not given.")] = "",
     workers: Annotated[int, typer.Option(help="Processes, one core each.", min=1)] = 1,
+    device: Annotated[str, typer.Option(help="Device of the model: cpu, cuda, cuda:1.")] = "cpu",
     home: Home = None,
 ) -> None:
     """Run a model over a cube, into its store in the work folder.
@@ -174,7 +175,7 @@ def run(
     """
     from .runs import Order, run_order
 
-    order = Order(cube, model, _years(years), tuple(b for b in blocks.split(",") if b), workers)
+    order = Order(cube, model, _years(years), tuple(b for b in blocks.split(",") if b), workers, device)
     report = run_order(_settings(home=home), order, _err())
     for sentence in report.sentences():
         _err().print(sentence, highlight=False)

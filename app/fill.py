@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Literal
 
@@ -57,7 +56,7 @@ class Filler:
         """Start the process. Returns at once."""
         self._status = Status("building", "The demo landscape is being prepared.", 0.0)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fieldflux.app.fill", str(self._settings.home), self._settings.model],
+            [sys.executable, "-m", "fieldflux.app.fill", self._settings.model_dump_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -131,7 +130,10 @@ def fill(workspace: Workspace, report: Callable[[Status], None], cancel: Event) 
             home / "cubes" / f"{DEMO}.zarr",
             progress=lambda done, doing: report(Status("building", f"{building}: {doing}.", done)),
         )
-    if cancel.is_set() or not workspace.settings.fill:
+    if cancel.is_set():
+        return
+    if not workspace.settings.fill:
+        report(READY)
         return
     report(Status("computing", "The model is being loaded.", 0.0))
     place = workspace.place(DEMO)
@@ -157,7 +159,7 @@ def fill(workspace: Workspace, report: Callable[[Status], None], cancel: Event) 
 
 
 def main(arguments: list[str]) -> int:
-    home, model = arguments
+    settings = Settings(**json.loads(arguments[0]))
     cancel = Event()
 
     def hear() -> None:
@@ -167,7 +169,7 @@ def main(arguments: list[str]) -> int:
 
     Thread(target=hear, daemon=True).start()
     try:
-        fill(Workspace(Settings(home=Path(home), model=model)), _tell, cancel)
+        fill(Workspace(settings), _tell, cancel)
     except ValueError as error:
         _tell(Status("failed", str(error)))
         return 1

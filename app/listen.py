@@ -8,6 +8,7 @@ import socket
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from .memory import give_back
 from .problems import Refused
 from .settings import Settings
 
@@ -21,6 +22,7 @@ def listen(settings: Settings, console: Console) -> None:
 
     from .server import create_app
 
+    give_back()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("fieldflux.access").setLevel(logging.WARNING)
     bound = bind(settings.host, settings.port)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .problems import Refused
 from .settings import Settings
-from .workspace import Workspace
+from .workspace import Workspace, registry_of
 
 if TYPE_CHECKING:
     from fieldflux.models.contract import Model
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to run: a cube by id or path, a model, years and blocks (None and () for all), processes."""
+    """What to run: a cube by id or path, a model, years and blocks (None and () for all), processes, torch device."""
 
     cube: str
     model: str = ""
     years: tuple[int, ...] | None = None
     blocks: tuple[str, ...] = ()
     workers: int = 1
+    device: str = "cpu"
 
 
 def run_order(settings: Settings, order: Order, console: Console) -> RunReport:
@@ -45,7 +46,7 @@ def run_order(settings: Settings, order: Order, console: Console) -> RunReport:
     place = workspace.place(path.name.removesuffix(".zarr"), order.model)
     store = workspace.store_to_fill(place)
     blocks = blocks_named(store, order.blocks)
-    model = workspace.model(place.card.id)
+    model = workspace.registry.load(place.card.id, order.device)
     cancel = Event()
     console.print(
         f"{place.card.id} over the cube '{place.cube.id}', into {store.path}", highlight=False, soft_wrap=True
@@ -75,13 +76,13 @@ def run_order(settings: Settings, order: Order, console: Console) -> RunReport:
             order.workers,
             told,
             cancel,
-            load=partial(load_model, settings, place.card.id),
+            load=partial(load_model, settings, place.card.id, order.device),
         )
 
 
-def load_model(settings: Settings, model: str) -> Model:
+def load_model(settings: Settings, model: str, device: str) -> Model:
     """The model, in a worker process."""
-    return Workspace(settings).model(model)
+    return registry_of(settings).load(model, device)
 
 
 def blocks_named(store: Store, names: tuple[str, ...]) -> list[Block] | None:

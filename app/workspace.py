@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("fieldflux")
 
 DEMO = "demo"
-MEMORY_BYTES = 96 << 20
-PICTURES_BYTES = 32 << 20
+MEMORY_BYTES = 64 << 20
+PICTURES_BYTES = 16 << 20
+CHUNKS_BYTES = 128 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Workspace:
         self._cubes: dict[Path, Cube] = {}
         self._models: dict[str, Model] = {}
         self._cards: dict[str, Card] = {}
+        self._places: dict[tuple[str, str], Place] = {}
         self._stores: dict[Path, Store] = {}
         self._queues: dict[Path, ChunkQueue] = {}
         self._verified: set[str] = set()
@@ -146,12 +148,16 @@ class Workspace:
 
         Raises MissingInputs where the cube lacks what the model needs, and all that `cube` and `card` raise.
         """
+        held = self._places.get((cube, model))
+        if held is not None:
+            return held
         from fieldflux.models.contract import Needs, check_inputs
 
         found = Place(self.cube(cube), self.card(model))
         card = found.card
         needs = Needs(card.needs_daily, card.needs_annual, card.needs_static, card.optional)
         check_inputs(card.id, needs, found.cube.available(), f"the cube '{found.cube.id}'")
+        self._places[cube, model] = found
         return found
 
     # Stores
@@ -170,7 +176,7 @@ class Workspace:
             if held is None:
                 if not (path / "manifest.json").exists():
                     continue
-                opened = open_store(path)
+                opened = open_store(path, cache_bytes=CHUNKS_BYTES)
                 with self._lock:
                     held = self._stores.setdefault(path, opened)
             if self._fits(held, place):
@@ -188,7 +194,7 @@ class Workspace:
         return found
 
     def _make(self, path: Path, place: Place) -> None:
-        """Make a store beside its place, then move it there: what a full disk or a kill cuts short is not in the way."""
+        """Make a store beside its place, then move it there: what a full disk or a kill cuts short leaves nothing."""
         from fieldflux.tiles.files import disk_faults
         from fieldflux.tiles.store import create_store
 
