@@ -11,6 +11,7 @@ import {
   type MapMouseEvent,
   type StyleSpecification,
 } from 'maplibre-gl';
+import fontLicence from '@fontsource-variable/inter/LICENSE?url&no-inline';
 import workerUrl from 'maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url';
 import atlasUrl from 'us-atlas/counties-10m.json?url';
 import { feature, mesh } from 'topojson-client';
@@ -22,6 +23,9 @@ import { calm, color, onTheme } from './theme';
 
 const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
 const FONT = ['Inter Variable'];
+const CREDITS =
+  'Borders: U.S. Census Bureau. Map drawn by MapLibre. ' +
+  `<a href="licenses.md">Software licences</a>, <a href="${fontLicence}">font licence</a>`;
 
 export interface Hover {
   id: string | null;
@@ -72,7 +76,7 @@ export class FieldMap {
     this.gl.keyboard.disableRotation();
     this.gl.addControl(new NavigationControl({ showCompass: false }), 'bottom-right');
     this.gl.addControl(
-      new AttributionControl({ compact: true, customAttribution: 'Borders: U.S. Census Bureau. Map drawn by MapLibre.' }),
+      new AttributionControl({ compact: true, customAttribution: CREDITS }),
       'bottom-left',
     );
     this.gl.addControl(new ScaleControl({ maxWidth: 110 }), 'bottom-left');

@@ -1,0 +1,33 @@
+"""Take the README's picture of the map: `python -m tests.screenshot http://127.0.0.1:8000/ app/web/screenshot.png`.
+
+The server has to hold the demo landscape, computed.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from .test_map import CHROMIUM, FLAGS
+
+VIEW = "#cube=demo&map=nee&when=2022-06-24&at=42.0800,-93.9000,11.6&field=demo-0651"
+
+
+def main(url: str, path: str) -> None:
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.goto(f"{url}{VIEW}")
+        page.wait_for_selector("#totals", timeout=120_000)
+        page.wait_for_timeout(4000)
+        picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        browser.close()
+    picture.save(Path(path), optimize=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
