@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from threading import Event, Lock, Thread
 from typing import Literal
 
+from .runs import Pace
 from .settings import Settings
 from .workspace import DEMO, Workspace
 
@@ -141,13 +142,16 @@ def fill(workspace: Workspace, report: Callable[[Status], None], cancel: Event) 
     model = workspace.model(place.card.id)
     report(Status("computing", "The demo landscape is being computed: the soils are spun up first.", 0.0))
 
+    pace = Pace()
+
     def told(progress: Progress) -> None:
+        left = pace.left(progress)
         report(
             Status(
                 "computing",
                 f"The demo landscape is being computed: {progress.blocks_done} of {progress.blocks_total} years done.",
                 progress.cells_done / max(progress.cells_total, 1),
-                None if progress.seconds_left is None else round(progress.seconds_left, 1),
+                None if left is None else round(left, 1),
             )
         )
 

@@ -54,11 +54,12 @@ def run_order(settings: Settings, order: Order, console: Console) -> RunReport:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
     with Bar(*columns, console=console) as bar, _interrupt(cancel, console):
-        task = bar.add_task("running", total=None, left="")
+        task = bar.add_task("spinning up", total=None, left="")
+        pace = Pace()
 
         def told(p: Progress) -> None:
-            speed = f"{p.cells_done / p.seconds:,.0f} cell-years/s" if p.seconds > 1 else ""
-            left = f"{duration(p.seconds_left)} left, {speed}" if p.seconds_left is not None else speed
+            seconds = pace.left(p)
+            left = "" if seconds is None else f"{duration(seconds)} left"
             bar.update(
                 task,
                 completed=p.cells_done,
@@ -109,6 +110,22 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Pace:
+    """Time left, by the pace since the first cells were done: what comes before them, such as spin-up, comes once."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def left(self, p: Progress) -> float | None:
+        """Seconds, or None until there is a pace."""
+        if self._first is None:
+            if p.cells_done:
+                self._first = p.seconds, p.cells_done
+            return None
+        seconds, cells = p.seconds - self._first[0], p.cells_done - self._first[1]
+        return seconds / cells * (p.cells_total - p.cells_done) if cells and seconds > 1 else None
 
 
 class _interrupt:
