@@ -103,7 +103,8 @@ def start(model: Model, cube: CubeLike, rows: Integers, cols: Integers, batch_by
     years = cube.years[:SPIN_UP_YEARS]
     forcing = _narrow(cube.forcing(rows, cols, years), model.needs)
     group, first = identical(forcing)
-    parts = [model.initial_state(_take(forcing, first[b])) for b in _batches(len(first), model, batch_bytes)]
+    batches = _batches(len(first), model, batch_bytes // len(years))
+    parts = [model.initial_state(_take(forcing, first[b])) for b in batches]
     return CellState(parts[0].day, group, _join(parts))
 
 

@@ -171,13 +171,15 @@ class Worker:
         window = block.window(self.cube.grid)
         rows, cols = cells_in(self.mask, self.cube.window, window)
         at = (rows - window.row0) * self.cube.grid.block + (cols - window.col0)
-        collector = Collector(self.store.layout, self.cube.grid.block, year, at)
         if not len(rows):
             after = CellState(date(year, 12, 31), np.zeros(0, np.int32), {})
+            collector = Collector(self.store.layout, self.cube.grid.block, year, at)
             record = collector.record(block.name, 0, 0, time.monotonic() - began)
         else:
             before = state or self._before(block, year, rows, cols)
             batches = Year(self.model, self.cube, rows, cols, year, before, self.batch_bytes, self.cancelled)
+            # The largest arrays of a run: made only when the memory for a spin-up is free again.
+            collector = Collector(self.store.layout, self.cube.grid.block, year, at)
             for batch in batches:
                 collector.add(batch)
                 self.advance(len(batch.cells))
