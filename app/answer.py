@@ -18,6 +18,7 @@ from .workspace import Place, Workspace
 
 if TYPE_CHECKING:
     from fieldflux.tiles.series import CropShare, Series, SeriesRequest, Source, Values
+    from fieldflux.tiles.store import Store
     from fieldflux.tiles.zonal import Shape
 
 SMALL_KM2 = 60.0
@@ -100,9 +101,17 @@ def is_small(asked: Question) -> bool:
     days = (request.last - request.first).days + 1
     if cover.cells * days * len(request.variables) > SMALL_VALUES:
         return False
-    n, w = store.grid.chunk, store.window
-    rows, cols = (cover.rows - w.row0) // n, (cover.cols - w.col0) // n
-    return all(store.computed(y)[rows, cols].all() for y in range(request.first.year, request.last.year + 1))
+    return all(store.computed(year)[row, col] for year, row, col in chunks_of(asked, store))
+
+
+def chunks_of(asked: Question, store: Store) -> list[tuple[int, int, int]]:
+    """Year, row and column of the store's chunks that a question is about, computed or not."""
+    from fieldflux.tiles.series import cover_of
+
+    cover, n, w = cover_of(asked.request, asked.source), store.grid.chunk, store.window
+    places = np.unique(np.stack([(cover.rows - w.row0) // n, (cover.cols - w.col0) // n], axis=1), axis=0)
+    years = range(asked.request.first.year, asked.request.last.year + 1)
+    return [(year, int(row), int(col)) for year in years for row, col in places]
 
 
 def as_answer(place: Place, found: Series) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from fieldflux.models.registry import SHIPPED, Registry
 from fieldflux.tiles.lru import Lru
@@ -42,6 +42,9 @@ PICTURES_BYTES = 16 << 20
 CHUNKS_BYTES = 128 << 20
 
 
+Stamp: TypeAlias = tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A cube and a model: what every answer is about."""
@@ -58,12 +61,12 @@ class Workspace:
         self.registry = registry or registry_of(settings)
         self._lock = Lock()
         self._loading = Lock()
-        self._cubes: dict[Path, Cube] = {}
+        self._cubes: dict[Path, tuple[Stamp | None, Cube]] = {}
         self._models: dict[str, Model] = {}
         self._cards: dict[str, Card] = {}
         self._places: dict[tuple[str, str], Place] = {}
-        self._stores: dict[Path, Store] = {}
-        self._queues: dict[Path, ChunkQueue] = {}
+        self._stores: dict[Path, tuple[Stamp, Store]] = {}
+        self._queues: dict[Path, tuple[Store, ChunkQueue]] = {}
         self._verified: set[str] = set()
         self.memory = Lru(MEMORY_BYTES)
         """What drawing and reading keep: decoded squares, coverages, tables of colours."""
@@ -79,7 +82,7 @@ class Workspace:
         inside = sorted((self.settings.home / "cubes").glob("*.zarr"))
         found: dict[str, Path] = {}
         for path in (*self.settings.cubes, *inside):
-            found.setdefault(path.name.removesuffix(".zarr"), path)
+            found.setdefault(path.name.removesuffix(".zarr"), path.absolute())
         return found
 
     def default_cube(self) -> str:
@@ -109,12 +112,17 @@ class Workspace:
             raise Refused(
                 "unknown-cube", f"There is no cube '{name[:80]}'. The cubes here are: {', '.join(paths) or 'none'}."
             )
+        stamp = _stamp(path / "zarr.json")
         held = self._cubes.get(path)
-        if held is None:
-            held = open_cube(path)
-            with self._lock:
-                held = self._cubes.setdefault(path, held)
-        return held
+        if held is None or held[0] != stamp:
+            held = (stamp, open_cube(path))
+            self._cubes[path] = held
+        return held[1]
+
+    def cube_is_open(self, cube: Cube) -> bool:
+        """Whether the files of an open cube are still those that were opened."""
+        held = self._cubes.get(cube.path)
+        return held is not None and held[1] is cube and held[0] == _stamp(cube.path / "zarr.json")
 
     # Models
 
@@ -149,7 +157,8 @@ class Workspace:
         Raises MissingInputs where the cube lacks what the model needs, and all that `cube` and `card` raise.
         """
         held = self._places.get((cube, model))
-        if held is not None:
+        # A cube that was built again is another one.
+        if held is not None and self.cube_is_open(held.cube):
             return held
         from fieldflux.models.contract import Needs, check_inputs
 
@@ -172,15 +181,15 @@ class Workspace:
         from fieldflux.tiles.store import open_store
 
         for path in (*self.settings.stores, self.store_path(place)):
+            stamp = _stamp(path / "manifest.json")
+            if stamp is None:
+                continue
             held = self._stores.get(path)
-            if held is None:
-                if not (path / "manifest.json").exists():
-                    continue
-                opened = open_store(path, cache_bytes=CHUNKS_BYTES)
-                with self._lock:
-                    held = self._stores.setdefault(path, opened)
-            if self._fits(held, place):
-                return held
+            if held is None or held[0] != stamp:
+                held = (stamp, open_store(path, cache_bytes=CHUNKS_BYTES))
+                self._stores[path] = held
+            if self._fits(held[1], place):
+                return held[1]
         return None
 
     def store_to_fill(self, place: Place) -> Store:
@@ -222,14 +231,17 @@ class Workspace:
         key = self.store_path(place)
         with self._lock:
             held = self._queues.get(key)
-            if held is None:
-                held = ChunkQueue(store, place.cube, model)
-                self._queues[key] = held
-        return held
+            if held is not None and held[0] is store:
+                return held[1]
+            queue = ChunkQueue(store, place.cube, model)
+            self._queues[key] = (store, queue)
+        if held is not None:
+            held[1].close()
+        return queue
 
     def queues(self) -> Iterable[ChunkQueue]:
         with self._lock:
-            return list(self._queues.values())
+            return [queue for _, queue in self._queues.values()]
 
     def verify(self, model: str) -> Card:
         """The card of a model whose weights were read and are those of the card; once, then remembered.
@@ -256,6 +268,15 @@ class Workspace:
     @staticmethod
     def _fits(store: Store, place: Place) -> bool:
         return store.cube_hash == place.cube.hash and store.weights_sha256 == place.card.weights_sha256
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """What changes when a file is written again; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def registry_of(settings: Settings) -> Registry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -179,6 +180,17 @@ def test_a_cell_of_an_unknown_crop_is_null_and_flagged(client: httpx.Client, cub
     found = series(client, square(cube, 90, 120), years=[2020], variables=["gpp"], step="year")
     assert found["values"]["gpp"] == [None]
     assert "missing_days" in found["flags"]
+
+
+def test_a_store_that_is_taken_away_is_not_missed(cube: Cube, tmp_path: Path) -> None:
+    other = toy_home(tmp_path, run_years=(2019,))
+    ask = {"years": [2019], "variables": ["gpp"], "step": "year"}
+    with serving(settings_of(other), toy_registry(other / "checkpoints")) as client:
+        before = series(client, square(cube, *FIELD), **ask)
+        shutil.rmtree(other / "stores")
+        after = series(client, square(cube, *FIELD), **ask)
+    assert (before["origin"], after["origin"]) == ("store", "computed")
+    assert after["values"] == before["values"]
 
 
 # Tiles

@@ -7,7 +7,7 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from fieldflux.app.answer import Question, answered, is_small, question
+from fieldflux.app.answer import Question, answered, chunks_of, is_small, question
 from fieldflux.app.ask import Ask
 from fieldflux.app.middleware import timing
 from fieldflux.app.reply import as_json, workspace_of
@@ -54,6 +54,9 @@ def _queue(request: Request, asked: Question, chunks: Any) -> None:
     """Queue what a large question lacks, unless the filling comes to it anyway. Raises StoreReadOnly, StoreFull."""
     if request.app.state.filler.running:
         return
-    queue = workspace_of(request).queue(asked.place)
+    workspace = workspace_of(request)
+    queue = workspace.queue(asked.place)
+    if asked.source.store is None:
+        chunks = chunks_of(asked, workspace.store_to_fill(asked.place))
     for year, row, col in chunks:
         queue.request(row, col, year)
