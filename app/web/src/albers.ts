@@ -53,19 +53,22 @@ export function unproject(x: number, y: number): [number, number] {
   return [LON0 + theta / N / RAD, phi / RAD];
 }
 
+/** A hair, in metres, by which a drawn cell is smaller, so that rounding never makes it touch its neighbours. */
+const INSIDE = 0.02;
+
 /** The cell that holds a point, as a polygon in lon/lat. */
 export function cellAt(lon: number, lat: number, grid: GridInfo): GeoJSON.Polygon {
   const [x, y] = project(lon, lat);
   const left = grid.x0 + Math.floor((x - grid.x0) / grid.size) * grid.size;
   const top = grid.y0 - Math.floor((grid.y0 - y) / grid.size) * grid.size;
-  const right = left + grid.size;
-  const bottom = top - grid.size;
+  const [west, east] = [left + INSIDE, left + grid.size - INSIDE];
+  const [south, north] = [top - grid.size + INSIDE, top - INSIDE];
   const ring = [
-    unproject(left, bottom),
-    unproject(right, bottom),
-    unproject(right, top),
-    unproject(left, top),
-    unproject(left, bottom),
+    unproject(west, south),
+    unproject(east, south),
+    unproject(east, north),
+    unproject(west, north),
+    unproject(west, south),
   ];
   return { type: 'Polygon', coordinates: [ring] };
 }

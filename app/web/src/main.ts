@@ -286,7 +286,11 @@ function firstView(link: ReturnType<typeof readHash>, cube: api.Cube, model: api
     by: yearly ? 'year' : 'day',
     ...(inYears({ day, year }, cube) as Pick<View, 'day' | 'year'>),
     field: link.field ?? null,
-    shape: link.shape ?? null,
+    shape: link.drawn
+      ? { kind: 'drawn', polygon: link.drawn }
+      : link.cell
+        ? { kind: 'cell', polygon: cellAt(...link.cell, cube.grid) }
+        : null,
     chart: link.chart ?? 'balance',
     span: 'all',
   };

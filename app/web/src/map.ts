@@ -129,14 +129,14 @@ export class FieldMap {
     (this.gl.getSource(source) as GeoJSONSource | undefined)?.setData(data);
   }
 
-  /** Bring a box into view: always, or unless it is in view and large enough to be found, or to be seen at all. */
+  /** Bring a box into view: always, or unless it is in view and large enough to be found, or just unless it is in view. */
   look(box: [number, number, number, number], padding: Padding, how: 'fit' | 'find' | 'keep'): void {
     const [west, south, east, north] = box;
     if (how !== 'fit') {
       const [a, b] = [this.gl.project([west, north]), this.gl.project([east, south])];
       const { clientWidth: w, clientHeight: hh } = this.gl.getContainer();
       const inside = a.x >= padding.left && a.y >= padding.top && b.x <= w - padding.right && b.y <= hh - padding.bottom;
-      if (inside && Math.max(b.x - a.x, b.y - a.y) >= (how === 'find' ? 60 : 12)) return;
+      if (inside && Math.max(b.x - a.x, b.y - a.y) >= (how === 'find' ? 60 : 0)) return;
     }
     const bounds: LngLatBoundsLike = [west, south, east, north];
     this.gl.fitBounds(bounds, { padding, maxZoom: 13.5, duration: how === 'fit' || calm.matches ? 0 : 500 });

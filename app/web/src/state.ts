@@ -61,8 +61,10 @@ export function writeHash(view: View, camera: Camera | null): string {
   if (camera) parts.set('at', `${camera.lat.toFixed(4)},${camera.lon.toFixed(4)},${camera.zoom.toFixed(2)}`);
   if (view.field) parts.set('field', view.field);
   if (view.shape) {
-    const ring = view.shape.polygon.coordinates[0] ?? [];
-    parts.set(view.shape.kind, ring.slice(0, -1).map((p) => `${p[0]!.toFixed(DIGITS)} ${p[1]!.toFixed(DIGITS)}`).join(','));
+    const ring = view.shape.polygon.coordinates[0]!;
+    const write = (p: number[]): string => `${p[0]!.toFixed(DIGITS)} ${p[1]!.toFixed(DIGITS)}`;
+    const middle = [(ring[0]![0]! + ring[2]![0]!) / 2, (ring[0]![1]! + ring[2]![1]!) / 2];
+    parts.set(view.shape.kind, view.shape.kind === 'cell' ? write(middle) : ring.slice(0, -1).map(write).join(','));
   }
   if (view.field || view.shape) parts.set('chart', view.chart);
   return `#${parts.toString().replaceAll('%2C', ',').replaceAll('%3A', ':')}`;
@@ -75,7 +77,9 @@ export interface Link {
   when?: string;
   camera?: Camera;
   field?: string;
-  shape?: Shape;
+  drawn?: GeoJSON.Polygon;
+  /** A point of the cell. */
+  cell?: [number, number];
   chart?: string;
 }
 
@@ -94,10 +98,11 @@ export function readHash(hash: string): Link {
   const [lat, lon, zoom] = (text('at') ?? '').split(',').map(Number);
   if (lat !== undefined && lon !== undefined && zoom !== undefined && [lat, lon, zoom].every(Number.isFinite))
     link.camera = { lat, lon, zoom };
-  for (const kind of ['drawn', 'cell'] as const) {
-    const ring = (text(kind) ?? '').split(',').map((p) => p.split(' ').map(Number));
-    if (ring.length >= 3 && ring.every((p) => p.length === 2 && p.every(Number.isFinite)))
-      link.shape = { kind, polygon: { type: 'Polygon', coordinates: [[...ring, ring[0]!]] } };
-  }
+  const points = (key: string): number[][] => (text(key) ?? '').split(',').map((p) => p.split(' ').map(Number));
+  const valid = (p: number[]): boolean => p.length === 2 && p.every(Number.isFinite);
+  const ring = points('drawn');
+  if (ring.length >= 3 && ring.every(valid)) link.drawn = { type: 'Polygon', coordinates: [[...ring, ring[0]!]] };
+  const [cell] = points('cell');
+  if (cell && valid(cell)) link.cell = [cell[0]!, cell[1]!];
   return link;
 }
