@@ -80,7 +80,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         )
     app.add_middleware(RequestContext)
 
-    for router in (health.router, catalog.router, series.router, tiles.router, pages.pages()):
+    for router in (series.router, tiles.router, catalog.router, health.router, pages.pages()):
         app.include_router(router)
     return app
 

@@ -44,7 +44,7 @@ async def readyz(request: Request) -> Response:
     )
 
 
-@router.get("/v1/status", summary="What the server is busy with, in a sentence for people", tags=["catalogue"])
+@router.get("/v1/status", summary="What the server is busy with, in a sentence for people")
 async def status(request: Request, cube: CubeName = "", model: ModelName = "") -> Response:
     """Cheap: a map may ask every two seconds while `busy`. `snapshot` changes when new tiles can be seen."""
     workspace, filling = workspace_of(request), _filler(request).status
