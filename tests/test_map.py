@@ -269,7 +269,10 @@ def test_a_click_on_a_field_gives_its_chart_and_totals_as_the_api_tells_them(see
     page.keyboard.press("Enter")
     assert page.input_value("#day") == "2022-01-01"
     page.reload()
-    assert totals(page) == rows
+    # By now the map may hold these cells; its packed days are rounded to 0.002 gC m-2 each.
+    for row, again in zip(rows, totals(page), strict=True):
+        assert again.pop("Crop") == row.pop("Crop")
+        assert [number(v) for v in again.values()] == pytest.approx([number(v) for v in row.values()], abs=1.01)
     assert page.input_value("#chart-variable") == "lai"
 
 
