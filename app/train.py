@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import numpy as np
@@ -83,9 +84,6 @@ def train(recipe_path: Path, out: Path, data_dir: Path, told: Told = lambda *_: 
     The card's scores come from `fieldflux evaluate` on the same data, and from the coverage of the intervals.
     Raises BadRecipe, BadMeasurements.
     """
-    from .evaluate import evaluate
-    from .evaluate.report import to_scores
-
     recipe = read_recipe(recipe_path)
     told(0.0, "reading the towers")
     towers = {tower.site: tower for tower in read_towers(data_dir)}
@@ -96,7 +94,15 @@ def train(recipe_path: Path, out: Path, data_dir: Path, told: Told = lambda *_: 
         losses = ", ".join(f"{loss:.3f}" for loss in p.loss)
         told(0.9 * p.step / p.steps, f"step {p.step} of {p.steps}, losses {losses}")
 
-    table = calibrate(records, recipe.calibration, card, step)
+    return finish(recipe, card, calibrate(records, recipe.calibration, card, step), out, data_dir, told)
+
+
+def finish(recipe: Recipe, card: Card, table: Floats, out: Path, data_dir: Path, told: Told = lambda *_: None) -> Card:
+    """Set the intervals of a calibrated table, score it on held-out data, write the checkpoint; returns its card."""
+    from .evaluate import evaluate
+    from .evaluate.report import to_scores
+
+    towers = {tower.site: tower for tower in read_towers(data_dir)}
     folder = out / recipe.name / recipe.version
     model = Agroecosystem(card, table)
     told(0.9, "intervals")
@@ -105,7 +111,8 @@ def train(recipe_path: Path, out: Path, data_dir: Path, told: Told = lambda *_: 
     coverage = interval_coverage(Agroecosystem(card, table), towers, recipe.check)
     write_checkpoint(folder, card, {"table": table})
     told(0.92, "evaluating on held-out data")
-    report = evaluate(f"{recipe.name}/{recipe.version}", data_dir, out / ".evaluation", None, Registry((out,)))
+    with TemporaryDirectory() as tables:
+        report = evaluate(f"{recipe.name}/{recipe.version}", data_dir, Path(tables), None, Registry((out,)))
     card = card.model_copy(update={"scores": (*to_scores(report), *coverage)})
     return write_checkpoint(folder, card, {"table": table})
 

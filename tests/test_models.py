@@ -14,7 +14,6 @@ from fieldflux.models.crops import CROP_OF_CDL, CROPS, MAIZE, SOYBEAN
 from fieldflux.models.registry import SHIPPED, Registry, UnknownModel
 from fieldflux.models.variables import VARIABLES, UnknownVariable, variable
 
-
 FLUXES = ("gpp", "ra", "rh", "reco", "nee")
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
+from fieldflux.models.contract import Floats
+from numba import get_num_threads, njit
 from numba.np.unsafe import ndarray as tuples
 
 from .inputs import AUTUMN
@@ -34,6 +37,7 @@ from .step import (
 )
 
 Kernel = Callable[..., None]
+FEWEST_CELLS = 32  # a thread's share: with fewer, another thread costs more than it saves
 # an intrinsic of numba: array [n] -> tuple of n, whose length must be known when compiling
 to_fixed_tuple: Any = tuples.to_fixed_tuple
 
@@ -74,6 +78,18 @@ def _given(a: float, b: float) -> float:
     return a if a == a else b
 
 
+def compute(state: Floats, *arguments: Any) -> None:
+    """Run all cells through the kernel, whose arguments these are, in as many threads as numba may use."""
+    run, cells = kernel(), state.shape[1]
+    threads = max(1, min(get_num_threads(), cells // FEWEST_CELLS))
+    if threads == 1:
+        run(state, *arguments, 0, cells)
+        return
+    edges = [cells * i // threads for i in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda part: run(state, *arguments, *part), pairwise(edges)))
+
+
 @lru_cache(maxsize=1)
 def kernel() -> Kernel:
     """The compiled kernel; see `_build` for its arguments."""
@@ -110,13 +126,15 @@ def _build(stamp: str) -> Kernel:
         soil: Any,  # [C, 5]
         out: Any,  # [outputs, M, C, D] float32
         closed: Any,  # [4, M, C, years closed] float64: gpp, ra, rh, harvested carbon of each year that ends
+        begin: int,  # the cells to run, `end` excluded
+        end: int,
     ) -> None:
         assert len(stamp) > 0
-        members, cells = state.shape[0], state.shape[1]
+        members = state.shape[0]
         days, years = weather.shape[1], crop.shape[1]
         columns = np.empty(weathers)
         field = np.zeros(fields)
-        for c in range(cells):
+        for c in range(begin, end):
             ground = to_fixed_tuple(soil[c], 5)
             for m in range(members):
                 s = to_fixed_tuple(state[m, c], states)

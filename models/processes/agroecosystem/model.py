@@ -12,7 +12,7 @@ from fieldflux.models.checkpoint import BadCheckpoint, Checkpoint
 from fieldflux.models.contract import Floats, Forcing, Needs, Prediction, State, check_inputs
 from numpy.typing import NDArray
 
-from .compiled import kernel
+from .compiled import compute
 from .inputs import AUTUMN, MIN_SOIL, Seasons, derive_seasons, derive_soil, derive_weather, soc_stock
 from .parameters import COUNT, CROP_NAMES, ETA_H, M_THETA, NAMES, SEED
 from .step import (
@@ -51,8 +51,8 @@ NEEDS = Needs(
 DAILY = ("gpp", "ra", "rh", "reco", "nee", "et", "transpiration", "le", "h", "soil_moisture", "snow", "runoff", "lai",
          "biomass", "soc")  # fmt: skip
 ANNUAL = ("yield", "residue", "delta_soc")
-SPIN_UP_YEARS = 4  # the first years of a record, run three times
-SPIN_UP_PASSES = 3
+SPIN_UP_YEARS = 4  # the first years of a record, run twice
+SPIN_UP_PASSES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,9 @@ class Agroecosystem:
     def initial_state(self, forcing: Forcing) -> State:
         """Spin up to the declared state before the first day of `forcing`.
 
-        Its first whole years (up to four) are run three times. After the second and third, active and slow soil carbon
-        are set to the balance of what entered and left them, slow carbon times `eta_h`; old carbon is the rest of
-        the cell's measured stock of 0-30 cm, and at least a tenth of it. Water, snow, temperature and litter are as
-        they came.
+        Its first whole years (up to four) are run twice. After each pass active and slow soil carbon are set to the
+        balance of what entered and left them, slow carbon times `eta_h`; old carbon is the rest of the cell's measured
+        stock of 0-30 cm, and at least a tenth of it. Water, snow, temperature and litter are as they came.
         """
         self._check(forcing)
         seasons = derive_seasons(forcing)
@@ -98,12 +97,10 @@ class Agroecosystem:
         parameters = self.table[:, kinds]  # [M, C, P]
         stock = soc_stock({n: np.asarray(v, dtype=np.float64) for n, v in forcing.static.items()})
         arrays = self._rested(forcing, seasons, parameters, stock)
-        for turn in range(SPIN_UP_PASSES):
+        for _ in range(SPIN_UP_PASSES):
             before = arrays.copy()
             arrays[..., OUT_A] = arrays[..., OUT_S] = 0.0
             arrays = self._roll(loop, arrays, keep=False)[2]
-            if turn == 0:
-                continue
             for pool, out in ((SOIL_A, OUT_A), (SOIL_S, OUT_S)):
                 gained = arrays[..., pool] - before[..., pool] + arrays[..., out]
                 mean = 0.5 * (arrays[..., pool] + before[..., pool])
@@ -160,7 +157,7 @@ class Agroecosystem:
         out = np.empty((len(OUTPUT), members, cells, len(dates)), dtype=np.float32)
         arrays = np.ascontiguousarray(arrays)
         if self.device == "cpu":
-            kernel()(
+            compute(
                 arrays, weather, np.asarray(forcing.weather, dtype=np.int64), gpp, unit, day_of_year, year,
                 closes.astype(np.int64), seasons.crop, seasons.sow, seasons.harvest, seasons.switch, seasons.irrigated,
                 seasons.removed, seasons.tillage, np.ascontiguousarray(self.table, dtype=np.float64), soil, out, closed,

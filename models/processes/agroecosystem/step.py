@@ -100,7 +100,7 @@ def build_step(
         t, t_day, vpd, rn = w[T], w[T_DAY], w[VPD], w[RN]
 
         # -- the field's calendar: what stands is ploughed in at sowing; the seed's carbon is drawn from
-        #    the litter, and from slow soil carbon where litter is short, so that no import has to be accounted
+        #    the litter, and from old soil carbon where litter is short, so that no import has to be accounted
         active, sow, harvest = f[ACTIVE], f[SOW], f[HARVEST]
         leaf, root, stem, grain, reserve = s[LEAF], s[ROOT], s[STEM], s[GRAIN], s[RESERVE]
         keep = 1.0 - sow
@@ -110,7 +110,7 @@ def build_step(
         seed = sow * p[SEED]
         from_litter = least(seed, 0.5 * lit_s)
         lit_s = lit_s - from_litter
-        slow = s[SOIL_S] - (seed - from_litter)
+        oldest = s[SOIL_O] - (seed - from_litter)
         leaf, root, stem, grain = leaf * keep, root * keep, stem * keep, grain * keep
         reserve = reserve * keep + seed
         gdd = s[GDD] * keep
@@ -266,7 +266,8 @@ def build_step(
         # -- harvest of an annual crop; cut of a perennial
         warm = relu(least(t, p[T_CAP]) - p[T_BASE])
         gdd = gdd + warm * active
-        cut = p[PERENNIAL] * gate((gdd - p[G_CUT]) / 2.0) * active
+        # hard: the heat sum has no gradient to lose, and half a cut would make the next ones a matter of rounding
+        cut = p[PERENNIAL] * gate((gdd - p[G_CUT]) * 1e4) * active
         taken = cut * p[F_CUT]
         straw = harvest * f[REMOVED] + taken
         harvested = harvest * p[F_EXPORT] * grain + straw * (leaf + stem)
@@ -292,15 +293,15 @@ def build_step(
         out_f = lit_f * decayed(p[K_LITF] * f_h)
         out_l = lit_s * decayed(p[K_LITS] * f_soil)
         out_a = s[SOIL_A] * decayed(p[K_ACT] * f_soil)
-        out_s = slow * decayed(p[K_SLOW] * f_soil)
-        out_o = s[SOIL_O] * decayed(p[K_OLD] * f_soil)
+        out_s = s[SOIL_S] * decayed(p[K_SLOW] * f_soil)
+        out_o = oldest * decayed(p[K_OLD] * f_soil)
         kept_l, kept_s = p[E_L], p[E_S]
         rh = (1.0 - kept_l) * (out_f + out_l) + (1.0 - kept_s) * out_a + (1.0 - 0.1 * kept_s) * out_s + out_o
         lit_f = lit_f - out_f
         lit_s = lit_s - out_l
         soil_a = s[SOIL_A] - out_a + kept_l * (out_f + 0.6 * out_l)
-        soil_s = slow - out_s + kept_l * 0.4 * out_l + 0.98 * kept_s * out_a
-        soil_o = s[SOIL_O] - out_o + 0.02 * kept_s * out_a + 0.1 * kept_s * out_s
+        soil_s = s[SOIL_S] - out_s + kept_l * 0.4 * out_l + 0.98 * kept_s * out_a
+        soil_o = oldest - out_o + 0.02 * kept_s * out_a + 0.1 * kept_s * out_s
 
         le = w[LAM] * et / SECONDS
         state = (
