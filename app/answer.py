@@ -42,7 +42,7 @@ class Question:
         said = (
             self.shape.key,
             self.shape.flags,
-            (request.first, request.last, request.variables, request.step),
+            (request.first, request.last, request.variables, request.step, request.interval),
             (self.place.cube.hash, self.place.card.weights_sha256, store.snapshot if store else ""),
         )
         return hashlib.sha256(repr(said).encode()).hexdigest()
@@ -62,7 +62,7 @@ def question(workspace: Workspace, ask: Ask) -> Question:
     first, last = ask.period(place.cube.years, place.cube.id, limits)
     outline = Limits(limits.vertices, limits.area_km2)
     shape = read_shape(ask.geometry, outline)
-    request = SeriesRequest(shape, first, last, ask.variables, ask.step)
+    request = SeriesRequest(shape, first, last, ask.variables, ask.step, ask.intervals)
     source = Source(
         place.cube,
         place.card,

@@ -51,6 +51,9 @@ class Ask(BaseModel):
     step: Literal["day", "month", "year"] = Field(
         default="day", description="Months and years are sums of fluxes and means of states, whole or in part."
     )
+    intervals: bool = Field(
+        default=True, description="90 % intervals, where the model is an ensemble; a county is quicker without."
+    )
     cube: str = Field(default="", description="Cube, by its id; the default one if empty.")
     model: str = Field(default="", description="Model, as name or name/version; the default one if empty.")
 

@@ -123,6 +123,10 @@ def test_intervals_hold_the_value_and_are_of_the_members(client: httpx.Client, c
     assert len(low) == 12
     assert all(a <= v <= b for a, v, b in zip(low, found["values"]["gpp"], high, strict=True))
     assert high[6] > low[6]
+    asked = {"years": [2019], "variables": ["gpp"], "step": "month", "intervals": False}
+    without = series(client, square(cube, *FIELD, 2, 2), **asked)
+    assert without["values"] == found["values"]
+    assert without["intervals"].get("gpp") is None
 
 
 def test_a_field_that_the_store_lacks_is_computed_and_equals_the_store(
