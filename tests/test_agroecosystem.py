@@ -263,6 +263,16 @@ def test_spin_up_starts_from_the_measured_soil_carbon(plain: Agroecosystem) -> N
     assert pools[2] >= 0.0999 * pools.sum()
 
 
+def test_a_cell_is_the_same_alone_and_among_many(plain: Agroecosystem) -> None:
+    """Enough cells for several threads, in all crops."""
+    crops = [[MAIZE, SOYBEAN], [WHEAT, MAIZE], [ALFALFA, ALFALFA], [SOYBEAN, WHEAT]] * 40
+    together = plain.predict(small_forcing(crops))
+    for cell in (0, 1, 2, 3, 79, 159):
+        alone = plain.predict(small_forcing([crops[cell]]))
+        assert np.array_equal(alone.daily["nee"][0, 0], together.daily["nee"][0, cell])
+        assert np.array_equal(alone.annual["yield"][0, 0], together.annual["yield"][0, cell])
+
+
 # -- crops and management
 
 

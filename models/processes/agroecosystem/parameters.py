@@ -1,7 +1,7 @@
 """Parameters of the agro-ecosystem model: 36 that may be learned, each with bounds, and constants per crop.
 
-Bounds and defaults of the 36: SINDBAD (WROASTED) and its cropland design, see README of this folder's `step.py`. A
-parameter vector holds all of them in the order of `NAMES`, so that `p[EPS]` reads one.
+Bounds and defaults of the 36 come from SINDBAD (WROASTED) and from crop literature; see `step.py` for their equations.
+A parameter vector holds all of them in the order of `NAMES`, so that `p[EPS]` reads one.
 """
 
 from __future__ import annotations
