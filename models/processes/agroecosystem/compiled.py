@@ -124,7 +124,7 @@ def _build(stamp: str) -> Kernel:
         tillage: Any,
         table: Any,  # [M, crops, P]
         soil: Any,  # [C, 5]
-        out: Any,  # [outputs, M, C, D] float32
+        out: Any,  # [outputs, M, C, D] float32, or of no days where only the state at the end is wanted
         closed: Any,  # [4, M, C, years closed] float64: gpp, ra, rh, harvested carbon of each year that ends
         begin: int,  # the cells to run, `end` excluded
         end: int,
@@ -132,6 +132,7 @@ def _build(stamp: str) -> Kernel:
         assert len(stamp) > 0
         members = state.shape[0]
         days, years = weather.shape[1], crop.shape[1]
+        keep = out.shape[3] > 0
         columns = np.empty(weathers)
         field = np.zeros(fields)
         for c in range(begin, end):
@@ -178,7 +179,7 @@ def _build(stamp: str) -> Kernel:
                         columns[GPP_IN] = gpp[unit[c, y], d]
                     s, o = step(s, to_fixed_tuple(columns, weathers), p, ground, to_fixed_tuple(field, fields))
                     known = crop[c, y] >= 0
-                    for v in range(outputs):
+                    for v in range(outputs if keep else 0):
                         out[v, m, c, d] = o[v] if known else missing
                     if closes[d] == 1:
                         if known:

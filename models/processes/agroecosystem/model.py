@@ -154,7 +154,7 @@ class Agroecosystem:
         )
         unit = _units(forcing)
         closed = np.zeros((4, members, cells, int(closes.sum())))
-        out = np.empty((len(OUTPUT), members, cells, len(dates)), dtype=np.float32)
+        out = np.empty((len(OUTPUT), members, cells, len(dates) if keep else 0), dtype=np.float32)
         arrays = np.ascontiguousarray(arrays)
         if self.device == "cpu":
             compute(
