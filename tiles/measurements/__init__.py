@@ -17,12 +17,14 @@ Layout of a folder of measurements (`.csv` or `.csv.gz`; first row = column name
                          Optional: sowing_doy, harvest_doy, irrigated, residue_removed, tillage, yield (gC m-2).
     flux/...             the files of FLUXNET2015, Mead, US-Bi1 and US-Tw3 named in `sources`, read as published.
     yield/us_county_yields.csv.gz   Needed: fips, year, crop, yield_t_ha (t/ha at market moisture). Optional: county.
+    weather/..., kgml_da/...        daily weather of the yield panel's counties, named in `panelweather`, as published.
     soc/lte_soc_timeseries.csv      Needed: site, Year, treatment, soc_g_m2 (gC m-2).
 """
 
 from __future__ import annotations
 
 from .gpp import CountyGpp, read_county_gpp
+from .panel import CountyRecord, bearing, county_forcing, read_panel, stack
 from .soilcarbon import SoilSeries, read_soil_series
 from .tables import BadMeasurements
 from .tower import Tower, tower_forcing
@@ -33,13 +35,18 @@ from .yields import Yields, read_yields
 __all__ = [
     "BadMeasurements",
     "CountyGpp",
+    "CountyRecord",
     "SoilSeries",
     "Tower",
     "Yields",
+    "bearing",
+    "county_forcing",
     "read_county_gpp",
+    "read_panel",
     "read_soil_series",
     "read_towers",
     "read_yields",
+    "stack",
     "tower_forcing",
     "with_monthly_rain",
 ]
