@@ -77,9 +77,9 @@ def points_of(fips: str, surveys: Mapping[str, Soils]) -> tuple[Mapping[str, Arr
         return None
     own = fips in surveys
     chosen = [surveys[fips]] if own else list(surveys.values())
-    values = np.concatenate([s.values for s in chosen])
-    weight = np.concatenate([s.weight for s in chosen]) / len(chosen)
-    drawn = np.random.default_rng([SEED, int(fips)]).choice(len(values), POINTS, replace=len(values) < POINTS, p=weight)
+    soils = _merged(np.concatenate([s.values for s in chosen]), np.concatenate([s.weight for s in chosen]))
+    size = len(soils.weight)
+    drawn = np.random.default_rng([SEED, int(fips)]).choice(size, POINTS, replace=size < POINTS, p=soils.weight)
     where = "the SSURGO sample of the county" if own else "the SSURGO samples of three farms in Iowa, not of the county"
     said = f"Soil: {POINTS} map units drawn by area (seed {SEED}) from {where}."
     return {name: soils.values[drawn, k] for k, name in enumerate(NAMES)}, said
