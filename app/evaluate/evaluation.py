@@ -16,8 +16,8 @@ from fieldflux.models.registry import Registry
 from fieldflux.tiles.measurements import Tower, read_towers
 
 from .county import CountyResult, evaluate_county
-from .report import Report, Row, as_csv, as_json, as_text
-from .soil import soil_skipped
+from .report import Report, Row, Table, as_csv, as_json, as_text, table_csv
+from .soil import SoilResult, evaluate_soil
 from .towers import TowerResult, evaluate_towers
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def evaluate(
     notes: list[str] = []
     skipped: list[str] = []
     files: list[str] = []
+    tables: list[Table] = []
     unknown: dict[str, tuple[str, ...]] = {}
     if "towers" in parts:
         towers = read_towers(data_dir)
@@ -94,8 +95,13 @@ def evaluate(
         with _writing(out):
             files += _county_plots(out, county)
     if "soil" in parts:
-        told(0.9, "soil carbon")
-        skipped += soil_skipped(model, data_dir)
+        soil = evaluate_soil(model, data_dir, lambda f, doing: told(0.9 + 0.05 * f, doing))
+        rows += soil.rows
+        notes += soil.notes
+        skipped += soil.skipped
+        tables += soil.tables
+        with _writing(out):
+            files += _soil_plot(out, soil)
     report = Report(
         model=model.card.id,
         title=model.card.title,
@@ -105,10 +111,14 @@ def evaluate(
         notes=tuple(dict.fromkeys(notes)),
         skipped=tuple(skipped),
         unknown=unknown,
+        tables=tuple(tables),
     )
     told(0.95, "writing")
     with _writing(out):
         files += _skill_plot(out, report)
+        for table in tables:
+            (out / f"{table.name}.csv").write_text(table_csv(table), encoding="utf-8")
+            files.append(f"{table.name}.csv")
         report = replace(report, files=("report.txt", "report.json", "scores.csv", *files))
         (out / "report.txt").write_text(as_text(report), encoding="utf-8")
         (out / "report.json").write_text(as_json(report), encoding="utf-8")
@@ -171,6 +181,12 @@ def _county_plots(out: Path, result: CountyResult) -> list[str]:
     from .plots import plot_county
 
     return plot_county(out, result)
+
+
+def _soil_plot(out: Path, result: SoilResult) -> list[str]:
+    from .soilplots import plot_soil
+
+    return plot_soil(out, result)
 
 
 def _skill_plot(out: Path, report: Report) -> list[str]:

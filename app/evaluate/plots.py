@@ -47,7 +47,7 @@ def _tower(path: Path, tower: Tower, result: TowerResult) -> bool:
     years = [y for y in tower.years if (held & any_good & (of_day == y)).sum() >= 60][-SHOWN_YEARS:]
     if not years or not shown:
         return False
-    figure = _figure(3.6 + 3.4 * len(years), 1.0 + 2.1 * len(shown))
+    figure = new_figure(3.6 + 3.4 * len(years), 1.0 + 2.1 * len(shown))
     grid = figure.subplots(len(shown), len(years), squeeze=False, sharey="row")
     doy = floors.day_of_year(tower)
     for i, variable in enumerate(shown):
@@ -69,7 +69,7 @@ def _tower(path: Path, tower: Tower, result: TowerResult) -> bool:
             if j == 0:
                 axes.set_ylabel(f"{variable}\n{VARIABLES[variable].unit}", fontsize=8)
             axes.set_xlim(1, 366)
-            _plain(axes)
+            plain(axes)
     for axes in grid[-1]:
         axes.set_xlabel("day of year", fontsize=8)
     handles, labels = grid[0][0].get_legend_handles_labels()
@@ -96,7 +96,7 @@ def plot_skill(out: Path, report: Report) -> list[str]:
     if not sides:
         return []
     names = list(dict.fromkeys(name for row in rows for name in row.floors))
-    figure = _figure(6.5 * len(sides), 1.4 + 0.2 * max(map(len, sides)))
+    figure = new_figure(6.5 * len(sides), 1.4 + 0.2 * max(map(len, sides)))
     for axes, side in zip(figure.subplots(1, len(sides), squeeze=False)[0], sides, strict=True):
         _skill_axes(axes, side, names, max(map(len, sides)))
     axes = figure.axes[0]
@@ -124,7 +124,7 @@ def _skill_axes(axes: Axes, rows: Sequence[Row], names: Sequence[str], longest: 
     axes.set_xlim(LOWEST - 0.04, 1.02)
     axes.set_ylim(len(rows) - longest + 0.3, len(rows) + 0.7)
     axes.set_xlabel("NSE of daily values (at the left edge: -1 or lower)", fontsize=8)
-    _plain(axes)
+    plain(axes)
 
 
 def _dot(axes: Axes, x: float, y: float, colour: str, marker: str, size: float) -> None:
@@ -138,7 +138,7 @@ def plot_county(out: Path, result: CountyResult) -> list[str]:
     if not series:
         return []
     given = {(s.crop, s.variable): s for s in result.series if s.gpp == "given"}
-    figure = _figure(10, 0.7 + 2.6 * ((len(series) + 1) // 2))
+    figure = new_figure(10, 0.7 + 2.6 * ((len(series) + 1) // 2))
     grid = np.atleast_1d(figure.subplots((len(series) + 1) // 2, 2, squeeze=False)).ravel()
     for axes, one in zip(grid, series, strict=False):
         _county_axes(axes, one, given.get((one.crop, one.variable)))
@@ -161,10 +161,11 @@ def _county_axes(axes: Axes, one: Yearly, given: Yearly | None) -> None:
     axes.set_title(f"{one.crop.replace('_', ' ')}: {one.variable} [{one.unit}]", fontsize=9, color=INK)
     axes.set_xticks(one.year[:: max(len(one.year) // 6, 1)])
     axes.set_ylim(bottom=0)
-    _plain(axes)
+    plain(axes)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, drawn without a screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -173,10 +174,11 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _plain(axes: Any) -> None:
+def plain(axes: Any) -> None:
+    """Small ticks, no frame above and right."""
     axes.tick_params(labelsize=7, colors=INK)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
 
-__all__ = ["plot_county", "plot_skill", "plot_towers"]
+__all__ = ["new_figure", "plain", "plot_county", "plot_skill", "plot_towers"]

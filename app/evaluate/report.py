@@ -26,7 +26,7 @@ METRICS = ("rmse", "nse", "r2", "bias")
 class Row:
     """Scores of one variable on one split, beside floors on exactly the same values.
 
-    part: "towers", "county" or "soil". split: how these values stand to the training. step: "day" or "year".
+    part: "towers", "county" or "soil". split: how these values stand to the training. step: "day", "year" or "trend".
     gpp: "own" where the model makes its GPP, "given" where the measured one was handed to it, "" where neither applies.
     crop: crop of the values, or "all". floors: name -> scores. spread: standard deviation of RMSE over members.
     """
@@ -50,9 +50,30 @@ class Row:
         return not self.split.startswith(TRAINED)
 
 
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is no score of a variable: checks, distributions, curves.
+
+    name: of its file `<name>.csv`. columns: their names. lines: values, None where undefined. in_text: whether the
+    report's text shows it, or its file alone.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    lines: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    in_text: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """An evaluation. notes: how to read it. skipped: what was not scored, and why. files: tables and plots written.
+
+    tables: what is no score of a variable.
 
     unknown: what is not known of the towers that were run, and what was taken instead -> their sites.
     """
@@ -66,6 +87,7 @@ class Report:
     skipped: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
 
     def select(self, **wanted: str) -> list[Row]:
         """Rows whose fields are as given: select(variable="nee", gpp="own")."""
@@ -129,6 +151,15 @@ def as_csv(report: Report) -> str:
     return out.getvalue()
 
 
+def table_csv(table: Table) -> str:
+    """A table as CSV; an undefined value is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([value if isinstance(value, str) else _cell(value) for value in line] for line in table.lines)
+    return out.getvalue()
+
+
 def _slug(name: str) -> str:
     return name.replace(" ", "_")
 
@@ -165,6 +196,11 @@ def as_text(report: Report) -> str:
         lines += ["", _heading(part, step, gpp), *_table(rows)]
         for note in dict.fromkeys(row.note for row in rows if row.note):
             lines.append(f"  {note}: {', '.join(dict.fromkeys(r.data for r in rows if r.note == note))}")
+    for table in report.tables:
+        if table.in_text and table.lines:
+            body = [[_text(value) for value in line] for line in table.lines]
+            lines += ["", table.title, *_aligned([list(table.columns), *body])]
+            lines += [f"  {note}" for note in table.notes]
     if report.unknown:
         lines += ["", "Not known of the towers, and what was taken instead"]
         lines += [f"* {', '.join(sites)}: {what}" for what, sites in report.unknown.items()]
@@ -218,6 +254,12 @@ def _number(value: float) -> str:
     if not math.isfinite(value):
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 20 else f"{value:.2f}"
+
+
+def _text(value: Cell) -> str:
+    if isinstance(value, float):
+        return _number(value)
+    return "-" if value is None else str(value)
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
