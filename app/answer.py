@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ class Question:
         said = (
             self.shape.key,
             self.shape.flags,
-            (request.first, request.last, request.variables, request.step, request.interval),
+            (request.first, request.last, request.variables, request.step, request.interval, request.level),
             (self.place.cube.hash, self.place.card.weights_sha256, store.snapshot if store else ""),
         )
         return hashlib.sha256(repr(said).encode()).hexdigest()
@@ -51,8 +51,8 @@ class Question:
 def question(workspace: Workspace, ask: Ask) -> Question:
     """Check all that can be checked without reading: names, dates, sizes, the polygon.
 
-    Raises Refused, UnknownVariable, UnknownModel, MissingInputs, BadGeometry, Unanswerable, BadCube, BadStore,
-    BadCheckpoint.
+    Raises Refused, UnknownVariable, UncalibratedLevel, UnknownModel, MissingInputs, BadGeometry, Unanswerable, BadCube,
+    BadStore, BadCheckpoint.
     """
     from fieldflux.tiles.series import SeriesRequest, Source, check_request
     from fieldflux.tiles.zonal import Limits, read_shape
@@ -62,7 +62,7 @@ def question(workspace: Workspace, ask: Ask) -> Question:
     first, last = ask.period(place.cube.years, place.cube.id, limits)
     outline = Limits(limits.vertices, limits.area_km2)
     shape = read_shape(ask.geometry, outline)
-    request = SeriesRequest(shape, first, last, ask.variables, ask.step, ask.intervals)
+    request = SeriesRequest(shape, first, last, ask.variables, ask.step, ask.intervals, ask.level)
     source = Source(
         place.cube,
         place.card,
@@ -128,12 +128,12 @@ def as_answer(place: Place, found: Series) -> dict[str, Any]:
         "step": request.step,
         "first": request.first,
         "last": request.last,
-        **_columns(columns, request.step != "day"),
+        **_columns(columns, request.step != "day", request.level),
     }
     if request.step != "day":
         body["days"] = found.days
     if found.annual and not yearly:
-        body["years"] = {"time": [str(year) for year in found.years], **_columns(found.annual, True)}
+        body["years"] = {"time": [str(year) for year in found.years], **_columns(found.annual, True, request.level)}
     return {
         **body,
         "summary": {name: _summary(values) for name, values in found.summary.items()},
@@ -169,6 +169,7 @@ def as_csv(body: Mapping[str, Any]) -> bytes:
         f"cube {body['cube']} {body['cube_hash']}",
         f"origin {body['origin']}, snapshot {body['snapshot']}",
         f"area {body['area_ha']} ha, {body['cell_count']} cells, coverage {body['coverage']}",
+        *_of_intervals(body),
         *body["notes"],
         body["statement"],
     ):
@@ -179,6 +180,17 @@ def as_csv(body: Mapping[str, Any]) -> bytes:
         out.write("\n")
         _rows(table, body["years"])
     return out.getvalue().encode()
+
+
+def _of_intervals(body: Mapping[str, Any]) -> Iterator[str]:
+    """What low and high are, where there are any: a line for each variable."""
+    for part in (body, body.get("years", {})):
+        for name, bases in part.get("interval_basis", {}).items():
+            said = ", ".join(
+                f"{b['method']} by {b['groups']} held-out groups, {b['rule']}s" if "rule" in b else b["method"]
+                for b in bases
+            )
+            yield f"{name} low and high: {100 * part['interval_level']:g} % interval ({said})"
 
 
 def _rows(table: Any, body: Mapping[str, Any]) -> None:
@@ -194,15 +206,16 @@ def _rows(table: Any, body: Mapping[str, Any]) -> None:
         table.writerow([row[0], *("" if v != v else repr(float(v)) for v in row[1:])])
 
 
-def _columns(columns: Mapping[str, Values], with_totals: bool) -> dict[str, Any]:
-    from fieldflux.tiles.series import LEVEL
+def _columns(columns: Mapping[str, Values], with_totals: bool, level: float) -> dict[str, Any]:
+    from fieldflux.tiles.bounds import as_plain
 
     intervals = {n: {"low": v.low, "high": v.high} for n, v in columns.items() if v.low is not None}
     body: dict[str, Any] = {
         "units": {name: v.unit for name, v in columns.items()},
         "values": {name: v.value for name, v in columns.items()},
         "intervals": intervals,
-        "interval_level": LEVEL if intervals else None,
+        "interval_level": level if intervals else None,
+        "interval_basis": {n: as_plain(v.basis) for n, v in columns.items() if v.basis},
     }
     # Of days, they are the same figures times the area: long, and nobody trades in days.
     if with_totals:
@@ -224,16 +237,20 @@ def _grams(tonnes: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
 
 
 def _summary(v: Values) -> dict[str, Any]:
+    from fieldflux.tiles.bounds import as_plain
+
     def one(values: NDArray[np.float64] | None) -> float | None:
         return None if values is None else float(values[0])
 
-    said = {
+    said: dict[str, Any] = {
         "unit": v.unit,
         "value": one(v.value),
         "low": one(v.low),
         "high": one(v.high),
         "valid_fraction": round(float(v.valid_fraction[0]), 6),
     }
+    if v.basis:
+        said["interval_basis"] = as_plain(v.basis)
     if v.total is not None:
         said |= {
             "total": one(_grams(v.total)),

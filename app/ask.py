@@ -52,7 +52,17 @@ class Ask(BaseModel):
         default="day", description="Months and years are sums of fluxes and means of states, whole or in part."
     )
     intervals: bool = Field(
-        default=True, description="90 % intervals, where the model is an ensemble; a county is quicker without."
+        default=True, description="Intervals, where the model is an ensemble; a county is quicker without."
+    )
+    level: float = Field(
+        default=0.9,
+        gt=0,
+        lt=1,
+        description="Level of the intervals: 0.5, 0.8, 0.9 or 0.95, where the model's card has no others. "
+        "`interval_basis` in the answer tells what their width rests on: `conformal` intervals are calibrated on "
+        "`groups` held-out sites, so that a new field's value lies inside with this probability; `factor` and `spread` "
+        "are the ensemble's spread, with and without a factor from held-out days.",
+        examples=[0.9],
     )
     cube: str = Field(default="", description="Cube, by its id; the default one if empty.")
     model: str = Field(default="", description="Model, as name or name/version; the default one if empty.")

@@ -193,6 +193,7 @@ def series(
     years: Annotated[str, typer.Option(help="Years instead of days: 2018-2020 or 2018,2020.")] = "",
     variables: Annotated[str, typer.Option(help="Variables, ',' between.")] = "gpp,reco,nee",
     step: Annotated[Literal["day", "month", "year"], typer.Option(help="Step of the answer.")] = "day",
+    level: Annotated[float, typer.Option(help="Level of the intervals: 0.5, 0.8, 0.9 or 0.95.")] = 0.9,
     cube: CubeOption = "",
     model: ModelOption = "",
     format: Annotated[Literal["csv", "json"], typer.Option(help="Format of the answer.")] = "csv",
@@ -225,6 +226,7 @@ def series(
         years=_years(years),
         variables=tuple(v for v in variables.split(",") if v),
         step=step,
+        level=level,
         cube=name,
         model=model,
     )
@@ -319,11 +321,36 @@ def train(
 
 
 @app.command()
+def teach(
+    recipe: Annotated[Path, typer.Argument(help="Recipe of the teaching set (TOML).", exists=True, dir_okay=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the teaching set.", file_okay=False)],
+    data: Data = None,
+) -> None:
+    """Make a teaching set: synthetic runs of a process model, on which a network is pre-trained.
+
+    Stopped with Ctrl-C, the same command goes on from there.
+
+    Example: `fieldflux teach recipes/teaching.toml --data ../shared/data --out teaching`
+    """
+    from fieldflux.tiles.teaching import read_recipe
+    from fieldflux.tiles.teaching import teach as make
+
+    with _bar("teaching") as told:
+        made = make(read_recipe(recipe), _given(data), out, told)
+    refused = sum(made.refused.values())
+    _err().print(
+        f"{made.runs} runs of {len(made.years)} years are in [bold]{out}[/]; {refused} more were outside the recipe's "
+        f"limits and drawn anew.",
+        highlight=False,
+    )
+
+
+@app.command()
 def evaluate(
     model: ModelArgument,
     data: Data = None,
     out: Annotated[Path, typer.Option(help="Folder for tables (text, JSON, CSV) and plots.")] = Path("evaluation"),
-    only: Annotated[str, typer.Option(help="Some of its parts: towers, county, soil; ',' between.")] = "",
+    only: Annotated[str, typer.Option(help="Some of its parts: towers, county, soil, yields; ',' between.")] = "",
     cube: Annotated[Path | None, typer.Option(help="Cube of the county; built from the data if not given.")] = None,
     home: Home = None,
 ) -> None:

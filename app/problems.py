@@ -84,6 +84,8 @@ KINDS: MappingProxyType[str, Kind] = MappingProxyType({kind.slug: kind for kind 
     Kind("invalid-dates", 422, "The dates are reversed, or outside the cube",
          "GET /v1/cubes lists the years of each cube. `first` and `last` are both included."),
     Kind("unknown-variable", 404, "There is no such variable", "GET /v1/variables lists them, with their units."),
+    Kind("unknown-level", 422, "Intervals cannot be had at this level",
+         "`allowed` lists the levels at which the model's intervals are calibrated."),
     Kind("unknown-model", 404, "There is no such model", "GET /v1/models lists them."),
     Kind("unknown-style", 422, "There is no such style",
          "`style` is the name of a palette; GET /v1/variables gives each variable's own."),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+STEPS = ("day", "month", "year")
+"""Steps of aggregation that an interval can be calibrated for."""
 
 
 class _Part(BaseModel):
@@ -48,6 +51,43 @@ class Domain(_Part):
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
 
+class IntervalRule(_Part):
+    """How wide the interval of one variable at one step is, from the errors at held-out groups (see `intervals`).
+
+    The half width at a level is quantiles[level] * sqrt(spread^2 + floor^2), with the members' standard deviation as
+    spread and floor = floor_constant + floor_slope * |prediction|, in the unit of the variable summed over the step.
+    quantiles: level (0.9 for 90 %) -> factor, not falling with the level.
+    groups, n: held-out groups (sites) and pairs that it was fitted to. data: what these are, in words.
+    """
+
+    floor_constant: float = Field(ge=0, allow_inf_nan=False)
+    floor_slope: float = Field(ge=0, allow_inf_nan=False)
+    quantiles: dict[float, float] = Field(min_length=1)
+    groups: int = Field(ge=1)
+    n: int = Field(ge=1)
+    data: str = ""
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ordered(cls, quantiles: dict[float, float]) -> dict[float, float]:
+        ordered = dict(sorted(quantiles.items()))
+        factors = list(ordered.values())
+        if not all(0 < level < 1 for level in ordered):
+            raise ValueError(f"Levels of an interval lie between 0 and 1, as in 0.9; given: {list(ordered)}.")
+        if not all(0 <= factor < float("inf") for factor in factors) or factors != sorted(factors):
+            raise ValueError(
+                f"Factors of an interval are finite, at least 0, and do not fall with the level; given: {ordered}."
+            )
+        return ordered
+
+    def reaches(self, level: float) -> bool:
+        """Whether there are groups enough for the level: 9 for 90 %, 19 for 95 %.
+
+        With fewer, the factor is the largest score that any group had, and nothing is promised.
+        """
+        return level * (self.groups + 1) <= self.groups + 1e-9
+
+
 class Card(_Part):
     """Everything that a reader of a model's numbers should be able to look up."""
 
@@ -68,6 +108,8 @@ class Card(_Part):
     domain: Domain
     interval: dict[str, float] = Field(default_factory=dict)
     """Factor on the ensemble's spread, per variable, from held-out data; empty where there is none."""
+    intervals: dict[str, dict[str, IntervalRule]] = Field(default_factory=dict)
+    """Calibrated intervals: variable -> step ("day", "month" or "year") -> rule. They go before `interval`."""
     data: tuple[DataUsed, ...] = ()
     splits: dict[str, str] = Field(default_factory=dict)
     recipe: dict[str, Any] = Field(default_factory=dict)
@@ -76,6 +118,17 @@ class Card(_Part):
     licence: str = "Apache-2.0"
     made: str = ""
     commit: str = ""
+
+    @field_validator("intervals")
+    @classmethod
+    def _known_steps(cls, intervals: dict[str, dict[str, IntervalRule]]) -> dict[str, dict[str, IntervalRule]]:
+        for name, rules in intervals.items():
+            for step in rules:
+                if step not in STEPS:
+                    raise ValueError(
+                        f"Intervals of {name} are given for the step '{step}'; steps are day, month, year."
+                    )
+        return intervals
 
     @property
     def id(self) -> str:

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from fieldflux.models.card import IntervalRule
 from fieldflux.models.crops import MAIZE, SOYBEAN
 from fieldflux.models.variables import UnknownVariable
+from fieldflux.tiles.bounds import Basis, UncalibratedLevel, z
 from fieldflux.tiles.cells import run_cells
 from fieldflux.tiles.cube import Cube
 from fieldflux.tiles.grid import Window
 from fieldflux.tiles.run import run
-from fieldflux.tiles.series import Series, SeriesRequest, Source, Unanswerable, Z, series
+from fieldflux.tiles.series import Series, SeriesRequest, Source, Unanswerable, Values, series
 from fieldflux.tiles.store import Store, create_store
 from fieldflux.tiles.zonal import BadGeometry, coverage
 from shapely.geometry import Polygon, box
@@ -202,7 +204,7 @@ def test_intervals_are_of_the_aggregate_of_each_member(source: Source, cube: Cub
     nee = found.values["nee"]
     assert nee.low is not None
     assert nee.high is not None
-    half = Z * 2.0 * np.std(sums, ddof=1)
+    half = z(0.9) * 2.0 * np.std(sums, ddof=1)
     assert half > 5
     assert nee.high[0] - nee.value[0] == pytest.approx(half, rel=2e-3)
     assert nee.value[0] - nee.low[0] == pytest.approx(half, rel=2e-3)
@@ -213,12 +215,94 @@ def test_intervals_are_of_the_aggregate_of_each_member(source: Source, cube: Cub
     yields = np.einsum("mcy,c->my", cells.annual["yield"].astype(np.float64), share)
     annual = found.annual["yield"]
     assert annual.high is not None
-    assert annual.high - annual.value == pytest.approx(Z * np.std(yields, axis=0, ddof=1), rel=1e-3)
+    assert annual.high - annual.value == pytest.approx(z(0.9) * np.std(yields, axis=0, ddof=1), rel=1e-3)
     assert found.values["et"].low is None
     assert {"no_interval_for_some", "interval_not_calibrated"} <= set(found.flags)
     gpp = ask(calibrated, ("gpp",)).values["gpp"]
     assert gpp.low is not None
     assert gpp.low.min() >= 0
+
+
+def rules(*steps: str, constant: float = 1.0, groups: int = 24) -> dict[str, IntervalRule]:
+    """Factors that grow with the step, so that a test sees which rule was taken."""
+    factors = {"day": 1.0, "month": 10.0, "year": 100.0}
+    return {
+        step: IntervalRule(
+            floor_constant=constant * factors[step],
+            floor_slope=0.0,
+            quantiles={0.5: 1.0, 0.8: 1.5, 0.9: 2.0},
+            groups=groups,
+            n=1000,
+            data="made up",
+        )
+        for step in steps
+    }
+
+
+def half_of(values: Values) -> np.ndarray:
+    assert values.high is not None
+    return values.high - values.value
+
+
+def test_each_step_takes_the_rule_that_was_calibrated_for_it(source: Source) -> None:
+    kept = {"nee": rules("day", "month", "year"), "gpp": rules("day", "month", "year", constant=1e3)}
+    ruled = replace(source, card=card().model_copy(update={"intervals": kept}))
+    for step, floor in (("day", 1.0), ("month", 10.0), ("year", 100.0)):
+        nee = ask(ruled, ("nee", "gpp"), step).values["nee"]
+        plain = half_of(ask(source, ("nee",), step).values["nee"]) / z(0.9)
+        # the spread of the aggregate beside the floor of the step
+        assert half_of(nee) == pytest.approx(2.0 * np.hypot(plain, floor), rel=1e-3)
+        assert nee.low is not None
+        assert nee.value - nee.low == pytest.approx(half_of(nee), rel=1e-6)
+        assert nee.basis == (Basis("conformal", len(nee.value), step, False, 24, 1000, "made up", True),)
+    years = ask(ruled, ("nee", "gpp"), "year")
+    gpp = years.values["gpp"]
+    assert gpp.low is not None
+    assert gpp.low.max() == 0.0, "what is taken up is never negative"
+    assert nee.low.min() < 0
+    # both years together: as twice their mean, with errors that do not cancel
+    together = years.summary["nee"]
+    assert half_of(together)[0] == pytest.approx(half_of(nee).sum(), rel=0.05)
+    assert [(b.rule, b.scaled) for b in together.basis] == [("year", True)]
+    assert "interval_scaled" in years.flags
+    assert not {"interval_not_calibrated", "interval_few_groups"} & set(years.flags)
+
+
+def test_steps_that_are_cut_take_a_shorter_rule_or_none(source: Source) -> None:
+    kept = {"nee": rules("day", "month"), "yield": rules("year", groups=5)}
+    ruled = replace(source, card=card().model_copy(update={"intervals": kept}))
+    found = ask(ruled, ("nee", "gpp", "yield"), "month", date(2019, 11, 15), date(2020, 2, 29))
+    nee = found.values["nee"]
+    assert [(b.steps, b.rule, b.scaled) for b in nee.basis] == [(1, "day", True), (3, "month", False)]
+    assert half_of(nee)[0] >= 16 * 2.0 * 1.0
+    assert half_of(nee)[1] < 2.0 * 10.0 * 1.5
+    yields = found.annual["yield"]
+    assert [(b.rule, b.scaled, b.promised) for b in yields.basis] == [("year", False, False)]
+    assert {"interval_few_groups", "interval_not_calibrated", "interval_scaled"} <= set(found.flags)
+    assert [b.method for b in found.values["gpp"].basis] == ["spread"]
+    # a rule for years says nothing about days
+    yearly = replace(source, card=card().model_copy(update={"intervals": {"nee": rules("year")}}))
+    assert [b.method for b in ask(yearly, ("nee",), "day").values["nee"].basis] == ["spread"]
+
+
+def test_the_level_is_one_that_was_calibrated(source: Source) -> None:
+    ruled = replace(source, card=card().model_copy(update={"intervals": {"nee": rules("day")}, "interval": {"gpp": 2}}))
+    period = (date(2019, 7, 1), date(2019, 7, 31))
+
+    def at(level: float, *variables: str) -> Series:
+        return series(SeriesRequest(polygon(FIELD), *period, variables, level=level), ruled)
+
+    narrow, wide = at(0.5, "nee", "gpp"), at(0.8, "nee", "gpp")
+    assert half_of(wide.values["nee"]) == pytest.approx(1.5 * half_of(narrow.values["nee"]), rel=1e-3)
+    assert half_of(wide.values["gpp"]) == pytest.approx(z(0.8) / z(0.5) * half_of(narrow.values["gpp"]), rel=1e-2)
+    assert [b.method for b in wide.values["gpp"].basis] == ["factor"]
+    assert half_of(at(0.95, "gpp").values["gpp"]).max() > 0
+    with pytest.raises(UncalibratedLevel, match=r"'nee' can be had at the levels 0\.5, 0\.8 and 0\.9, given: 0\.95"):
+        at(0.95, "gpp", "nee")
+    with pytest.raises(UncalibratedLevel, match=r"'gpp' .* 0\.5, 0\.8, 0\.9 and 0\.95, given: 0\.7") as refused:
+        at(0.7, "gpp")
+    assert refused.value.members == {"allowed": [0.5, 0.8, 0.9, 0.95]}
+    assert refused.value.code == "unknown-level"
 
 
 def test_a_single_member_has_no_interval(cube: Cube) -> None:

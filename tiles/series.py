@@ -5,12 +5,12 @@ to a hundredth of the variable's digits, and all that follows is made of the rou
 exact sums, and `reco = ra + rh`, `nee = reco - gpp` hold exactly in every figure written down.
 
 An interval is of the ensemble: each member is averaged and summed first, so that errors which are shared by cells and
-days stay shared, and the spread is taken last.
+days stay shared, and the spread is taken last. How wide it is for that spread, the model's card says (see `bounds`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from fieldflux.models.crops import CROP_OF_CDL
 from fieldflux.models.variables import Variable, variable
 from numpy.typing import NDArray
 
+from .bounds import Basis, check_level, half_widths
 from .cells import Year, start
 from .collect import Collector
 from .layout import Layout, days_in, split
@@ -37,8 +38,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Step: TypeAlias = Literal["day", "month", "year"]
 
 LEVEL = 0.90
-Z = 1.6448536269514722
-"""Half width of the central 90 % of a normal distribution, in standard deviations."""
+"""Level of an interval where no other is asked for."""
 PARTS = ("gpp", "ra", "rh")
 DERIVED = ("reco", "nee")
 FLUXES = (*PARTS, *DERIVED)
@@ -55,7 +55,12 @@ FLAGS: MappingProxyType[str, str] = MappingProxyType(
         "totals are of the others (see `valid_fraction`).",
         "no_uncertainty": "The model is a single member, so there is no interval.",
         "no_interval_for_some": "The members of some variables are not kept, so these have no interval.",
-        "interval_not_calibrated": "The interval is the ensemble's own spread, not widened by what held-out data show.",
+        "interval_not_calibrated": "Some intervals are the ensemble's own spread, not widened by what held-out data "
+        "show (see `interval_basis`).",
+        "interval_scaled": "Some intervals are of sums over more days than were calibrated: taken as if errors did not "
+        "cancel between days, months or years, so rather too wide (see `interval_basis`).",
+        "interval_few_groups": "Too few held-out sites for this level: the interval is as wide as the largest error "
+        "seen at them, relative to the spread, and may hold less often than it says (see `interval_basis`).",
         "synthetic_inputs": "The inputs were made in code; no real place or field is described.",
     }
 )
@@ -86,7 +91,7 @@ class Inputs(CubeLike, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SeriesRequest:
-    """A question: which land, which days (both included), which variables, at which step."""
+    """A question: which land, which days (both included), which variables, at which step; intervals at which level."""
 
     geometry: Mapping[str, Any] | Shape | Any
     first: date
@@ -94,6 +99,7 @@ class SeriesRequest:
     variables: tuple[str, ...] = ("gpp", "reco", "nee")
     step: Step = "day"
     interval: bool = True
+    level: float = LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,8 @@ class Source:
 class Values:
     """A variable over steps of time.
 
-    value: [T], NaN where there is none. low, high: [T], the 90 % interval, or None.
+    value: [T], NaN where there is none. low, high: [T], the interval at the request's level, or None.
+    basis: what the width of the interval rests on.
     valid_fraction: [T] share of the covered area whose cells have a value.
     total: [T] of the area with values, in `total_unit`: value x valid_fraction x covered area; None where the variable
     is not a sum of carbon. total_low, total_high: its interval.
@@ -134,6 +141,7 @@ class Values:
     total_low: Floats | None = None
     total_high: Floats | None = None
     total_unit: str | None = None
+    basis: tuple[Basis, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +200,7 @@ class Series:
 
 
 def series(request: SeriesRequest, source: Source) -> Series:
-    """Answer a question. Raises BadGeometry, UnknownVariable, Unanswerable, and what reading and running raise.
+    """Answer a question. Raises what `check_request` does, BadGeometry, and what reading and running raise.
 
     Everything that can be refused is refused before anything is read.
     """
@@ -211,17 +219,18 @@ def series(request: SeriesRequest, source: Source) -> Series:
     for name in daily:
         v = variable(name)
         numbers = (quanta[name], weights[name] / cover.effective_cells, of_members.get(name))
-        values[name] = _aggregate(v, *numbers, steps, request.step, cover, source.card)
-        summary[name] = _aggregate(v, *numbers, everything, "total", cover, source.card)
+        values[name] = _aggregate(v, *numbers, steps, request.step, cover, source.card, request.level)
+        summary[name] = _aggregate(v, *numbers, everything, "total", cover, source.card, request.level)
     annual_values: dict[str, Values] = {}
     for name in annual:
         v = variable(name)
         one_each = _Steps(np.arange(len(years)), np.ones(len(years), np.int64))
         together = _Steps(np.zeros(1, np.int64), np.array([len(years)]))
-        of_years, fraction, by_member = reader.years_of(name, members)
-        annual_values[name] = _aggregate(v, of_years, fraction, by_member, one_each, "year", cover, source.card)
-        summary[name] = _aggregate(v, of_years, fraction, by_member, together, "total", cover, source.card)
+        numbers = reader.years_of(name, members)
+        annual_values[name] = _aggregate(v, *numbers, one_each, "year", cover, source.card, request.level)
+        summary[name] = _aggregate(v, *numbers, together, "total", cover, source.card, request.level)
     everything_told = [*values.values(), *annual_values.values()]
+    bases = {b for v in (*everything_told, *summary.values()) for b in v.basis}
     return Series(
         request,
         cover,
@@ -236,7 +245,7 @@ def series(request: SeriesRequest, source: Source) -> Series:
         reader.from_store,
         reader.computed,
         reader.snapshot,
-        tuple(_flags(request, source, cover, steps, everything_told, bool(annual))),
+        tuple(_flags(request, source, cover, steps, everything_told, bases, bool(annual))),
     )
 
 
@@ -250,7 +259,7 @@ def cover_of(request: SeriesRequest, source: Source) -> Coverage:
 
 
 def check_request(request: SeriesRequest, source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Daily and yearly variables of a question. Raises UnknownVariable, Unanswerable."""
+    """Daily and yearly variables of a question. Raises UnknownVariable, UncalibratedLevel, Unanswerable."""
     years = source.cube.years
     if request.last < request.first:
         raise Unanswerable(
@@ -276,6 +285,8 @@ def check_request(request: SeriesRequest, source: Source) -> tuple[tuple[str, ..
                 "unknown-variable",
                 f"The model '{source.card.id}' gives no '{name}'; it gives: {', '.join(source.card.outputs)}.",
             )
+    if request.interval:
+        check_level(source.card, names, request.level)
     return (
         tuple(n for n in names if variable(n).period == "day"),
         tuple(n for n in names if variable(n).period == "year"),
@@ -618,6 +629,7 @@ def _aggregate(
     step: Literal["day", "month", "year", "total"],
     cover: Coverage,
     card: Card,
+    level: float,
 ) -> Values:
     """One variable over steps: values in quanta [N] (members [M, N]) to `Values` [T]."""
     q = _quantum(v.name)
@@ -627,13 +639,14 @@ def _aggregate(
     fraction = np.where(fraction > 1 - 1e-9, 1.0, fraction)
     unit = _unit(v, step)
     low = high = None
+    basis: tuple[Basis, ...] = ()
     if members is not None:
-        half = Z * card.interval.get(v.name, 1.0) * np.std(_over(v, members, steps), axis=0, ddof=1) / q
+        half, basis = half_widths(card, v, value, _over(v, members, steps) / q, steps.lengths, level)
         low, high = np.rint((value - half) * q) / q + 0.0, np.rint((value + half) * q) / q + 0.0
         if v.low >= 0:
             low = np.maximum(low, 0.0)
     if v.over_time != "sum" or not unit.startswith(CARBON):
-        return Values(v.name, unit, value, fraction, low, high)
+        return Values(v.name, unit, value, fraction, low, high, basis=basis)
     tonnes = fraction * (cover.covered_m2 / 1e6)
     return Values(
         v.name,
@@ -646,6 +659,7 @@ def _aggregate(
         None if low is None else low * tonnes,
         None if high is None else high * tonnes,
         unit.replace(CARBON, "tC"),
+        basis,
     )
 
 
@@ -685,6 +699,7 @@ def _flags(
     cover: Coverage,
     steps: _Steps,
     told: Sequence[Values],
+    bases: Iterable[Basis],
     has_annual: bool,
 ) -> Iterator[str]:
     yield from cover.flags
@@ -702,8 +717,12 @@ def _flags(
     elif request.interval:
         if any(v.low is None for v in told):
             yield "no_interval_for_some"
-        if any(v.low is not None and v.variable not in source.card.interval for v in told):
+        if any(b.method == "spread" for b in bases):
             yield "interval_not_calibrated"
+        if any(b.scaled for b in bases):
+            yield "interval_scaled"
+        if any(b.method == "conformal" and not b.promised for b in bases):
+            yield "interval_few_groups"
     if source.cube.synthetic:
         yield "synthetic_inputs"
 

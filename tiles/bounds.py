@@ -1,0 +1,132 @@
+"""The ends of intervals: how wide a step's interval is, and what that width rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from fieldflux.models.card import Card
+from fieldflux.models.intervals import LEVELS, half_width, listed, step_for, steps_in
+from fieldflux.models.variables import Variable
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Method: TypeAlias = Literal["conformal", "factor", "spread"]
+
+
+class UncalibratedLevel(ValueError):
+    """A level at which intervals are asked for and cannot be had. code, members: as a problem over HTTP."""
+
+    code = "unknown-level"
+
+    def __init__(self, sentence: str, allowed: Sequence[float]) -> None:
+        super().__init__(sentence)
+        self.members: dict[str, object] = {"allowed": list(allowed)}
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the width of some steps' intervals rests on.
+
+    method: "conformal", by the card's rule for held-out groups; "factor", the members' spread as of a normal
+    distribution, times the card's factor; "spread", that spread alone.
+    steps: how many of the values have it. Of "conformal" alone are the others: rule, the step ("day", "month", "year")
+    it was calibrated for; scaled, whether it was carried to sums over more days than that; groups and pairs it was
+    calibrated with; data, what these are; promised, whether the groups are enough for the level.
+    """
+
+    method: Method
+    steps: int
+    rule: str = ""
+    scaled: bool = False
+    groups: int = 0
+    pairs: int = 0
+    data: str = ""
+    promised: bool = False
+
+
+def check_level(card: Card, variables: Sequence[str], level: float) -> None:
+    """Raise UncalibratedLevel unless all intervals of these variables can be had at the level."""
+    for name in variables:
+        rules = tuple(card.intervals.get(name, {}).values())
+        allowed = [a for a in (rules[0].quantiles if rules else LEVELS) if all(a in r.quantiles for r in rules)]
+        if level not in allowed:
+            raise UncalibratedLevel(
+                f"Intervals of '{name}' can be had at the levels {listed(allowed)}, given: {level:g}. "
+                f"Ask for one of these, or without intervals."
+                if allowed
+                else f"The card of '{card.id}' has no level that all rules of '{name}' share: ask without intervals.",
+                allowed,
+            )
+
+
+def half_widths(
+    card: Card, v: Variable, value: Floats, members: Floats, lengths: NDArray[np.int64], level: float
+) -> tuple[Floats, tuple[Basis, ...]]:
+    """Half the width [T] of the intervals of a variable over T steps, and what they rest on.
+
+    value: [T] over the steps, members: [M, T] of each member, both in the variable's unit over the step. lengths: [T]
+    days of each step, or years for a yearly variable. See `step_for` on steps that have no rule of their own.
+    """
+    spread = np.std(members, axis=0, ddof=1)
+    rules = card.intervals.get(v.name, {})
+    half = np.empty_like(spread)
+    found: list[Basis] = []
+    for length in np.unique(lengths):
+        at = lengths == length
+        step, many = _rule_over(card, v, int(length))
+        if step is None:
+            factor = card.interval.get(v.name)
+            half[at] = z(level) * (1.0 if factor is None else factor) * spread[at]
+            found.append(Basis("spread" if factor is None else "factor", int(at.sum())))
+            continue
+        rule = rules[step]
+        # A sum over several steps is taken as that many times their mean, for which the rule is.
+        half[at] = many * half_width(rule, value[at] / many, spread[at] / many, level)
+        beyond = many > 1.0 or (v.over_time != "sum" and int(length) > _longest(v, step))
+        found.append(
+            Basis("conformal", int(at.sum()), step, beyond, rule.groups, rule.n, rule.data, rule.reaches(level))
+        )
+    return half, _joined(found)
+
+
+def z(level: float) -> float:
+    """Half width of the central part of a normal distribution, in standard deviations: 1.645 for 0.9."""
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def as_plain(bases: Sequence[Basis]) -> list[dict[str, Any]]:
+    """For an answer: what is not empty of each."""
+    conformal = ("rule", "scaled", "groups", "pairs", "data", "promised")
+    return [
+        {"method": b.method, "steps": b.steps}
+        | ({name: getattr(b, name) for name in conformal} if b.method == "conformal" else {})
+        for b in bases
+    ]
+
+
+def _rule_over(card: Card, v: Variable, length: int) -> tuple[str | None, float]:
+    """The step whose rule holds for so many days (years, of a yearly variable), and how often it is taken."""
+    rules = card.intervals.get(v.name, {})
+    if v.period == "year":
+        return ("year", float(length)) if "year" in rules else (None, 1.0)
+    step = step_for(rules, length)
+    if step is None or v.over_time != "sum":
+        return step, 1.0
+    return step, steps_in(step, length)
+
+
+def _longest(v: Variable, step: str) -> int:
+    return {"day": 1, "month": 31, "year": 366}[step] if v.period == "day" else 1
+
+
+def _joined(bases: Sequence[Basis]) -> tuple[Basis, ...]:
+    """The same kinds once, with all their steps."""
+    steps: dict[Basis, int] = {}
+    for b in bases:
+        kind = replace(b, steps=0)
+        steps[kind] = steps.get(kind, 0) + b.steps
+    return tuple(replace(kind, steps=n) for kind, n in steps.items())
