@@ -1,0 +1,22 @@
+"""Teaching sets: synthetic runs of a family of process models, for a network to learn from before it sees measurements.
+
+The design follows the pre-training of KGML-ag-Carbon (Liu et al. 2024, Nat. Commun. 15:357).
+"""
+
+from __future__ import annotations
+
+from .reading import Teaching, open_teaching
+from .recipe import BadTeaching, Limits, TeachingRecipe, read_recipe
+from .teach import TeachingStopped, teach, teach_with
+
+__all__ = [
+    "BadTeaching",
+    "Limits",
+    "Teaching",
+    "TeachingRecipe",
+    "TeachingStopped",
+    "open_teaching",
+    "read_recipe",
+    "teach",
+    "teach_with",
+]
