@@ -346,31 +346,6 @@ def teach(
 
 
 @app.command()
-def teach(
-    recipe: Annotated[Path, typer.Argument(help="Recipe of the teaching set (TOML).", exists=True, dir_okay=False)],
-    out: Annotated[Path, typer.Option(help="Folder of the teaching set.", file_okay=False)],
-    data: Data = None,
-) -> None:
-    """Make a teaching set: synthetic runs of a process model, on which a network is pre-trained.
-
-    Stopped with Ctrl-C, the same command goes on from there.
-
-    Example: `fieldflux teach recipes/teaching.toml --data ../shared/data --out teaching`
-    """
-    from fieldflux.tiles.teaching import read_recipe
-    from fieldflux.tiles.teaching import teach as make
-
-    with _bar("teaching") as told:
-        made = make(read_recipe(recipe), _given(data), out, told)
-    refused = sum(made.refused.values())
-    _err().print(
-        f"{made.runs} runs of {len(made.years)} years are in [bold]{out}[/]; {refused} more were outside the recipe's "
-        f"limits and drawn anew.",
-        highlight=False,
-    )
-
-
-@app.command()
 def evaluate(
     model: ModelArgument,
     data: Data = None,
