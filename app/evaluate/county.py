@@ -17,6 +17,7 @@ from fieldflux.tiles.measurements import read_county_gpp, read_yields
 from numpy.typing import NDArray
 
 from .report import TRAINED, Row
+from .yieldsplit import trained_years
 
 Array = NDArray[np.float64]
 Told = Callable[[float, str], None]
@@ -74,10 +75,10 @@ def evaluate_county(model: Model, cube: Cube, data_dir: Path, fips: int, told: T
         skipped.append(f"County yields: no yields of county {fips} in this folder.")
     if not satellite and not reported:
         return CountyResult((), tuple(skipped), ())
-    cells = _sample(cube)
+    cells = sample(cube)
     rows: list[Row] = []
     series: list[Yearly] = []
-    split = TRAINED if fips in model.card.recipe.get("train_counties", ()) else UNSEEN
+    split = TRAINED if f"{fips:05d}" in trained_years(model.card) else UNSEEN
     sources = ["own"] + (["given"] if "gpp_given" in cube.available() and "gpp_given" in model.needs.optional else [])
     for i, gpp in enumerate(sources):
         told(i / len(sources), f"running the county, {gpp} GPP")
@@ -101,7 +102,7 @@ def evaluate_county(model: Model, cube: Cube, data_dir: Path, fips: int, told: T
     return CountyResult(tuple(rows), tuple(skipped), tuple(notes), tuple(series))
 
 
-def _sample(cube: Cube) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def sample(cube: Cube) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Absolute rows and columns of up to CELLS cells that bear a known crop in most years."""
     known = [code for crop in CROPS.values() for code in crop.cdl]
     cropped = np.mean([np.isin(cube.crops(year), known) for year in cube.years], axis=0)

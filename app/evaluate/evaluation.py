@@ -16,14 +16,17 @@ from fieldflux.models.registry import Registry
 from fieldflux.tiles.measurements import Tower, read_towers
 
 from .county import CountyResult, evaluate_county
+from .distribution import DistributionResult, evaluate_distribution
 from .report import Report, Row, Table, as_csv, as_json, as_text, table_csv
+from .responses import ResponseResult, evaluate_responses
 from .soil import SoilResult, evaluate_soil
 from .towers import TowerResult, evaluate_towers
+from .yields import YieldResult, evaluate_yields
 
 if TYPE_CHECKING:
     from fieldflux.tiles.cube import Cube
 
-PARTS = ("towers", "county", "soil")
+PARTS = ("towers", "county", "soil", "yields", "responses", "distribution")
 ADAMS = 17001
 Progress = Callable[[float, str], None]
 
@@ -102,6 +105,28 @@ def evaluate(
         tables += soil.tables
         with _writing(out):
             files += _soil_plot(out, soil)
+    if "yields" in parts:
+        yields = _yields(model, data_dir, lambda f, doing: told(0.9 + 0.05 * f, doing))
+        rows += yields.rows
+        notes += yields.notes
+        skipped += yields.skipped
+        tables += yields.tables
+        with _writing(out):
+            files += _yield_plot(out, yields)
+    if "responses" in parts:
+        responses = evaluate_responses(model, data_dir, lambda f, doing: told(0.9 + 0.02 * f, doing))
+        notes += responses.notes
+        skipped += responses.skipped
+        tables += responses.tables
+        with _writing(out):
+            files += _response_plot(out, responses)
+    if "distribution" in parts:
+        spread = _distribution(model, data_dir, cube, lambda f, doing: told(0.92 + 0.03 * f, doing))
+        notes += spread.notes
+        skipped += spread.skipped
+        tables += spread.tables
+        with _writing(out):
+            files += _distribution_plot(out, spread)
     report = Report(
         model=model.card.id,
         title=model.card.title,
@@ -150,25 +175,48 @@ def _quiet(fraction: float, doing: str) -> None:
 
 
 def _county(model: Model, data_dir: Path, cube: Cube | None, told: Progress) -> CountyResult:
+    try:
+        with _cube(cube, data_dir, told) as found:
+            return evaluate_county(model, found, data_dir, ADAMS, told)
+    except (MissingInputs, NoCube) as error:
+        return CountyResult((), (f"County: {error}",), ())
+
+
+def _distribution(model: Model, data_dir: Path, cube: Cube | None, told: Progress) -> DistributionResult:
+    try:
+        with _cube(cube, data_dir, told) as found:
+            return evaluate_distribution(model, found, told)
+    except (MissingInputs, NoCube) as error:
+        return DistributionResult((), (), (f"Distribution of delta_soc: {error}",))
+
+
+class NoCube(ValueError):
+    """The county's cube cannot be built from a folder of measurements."""
+
+
+@contextmanager
+def _cube(cube: Cube | None, data_dir: Path, told: Progress) -> Iterator[Cube]:
+    """The given cube, or Adams County's, built for as long as it is needed. Raises NoCube."""
     if cube is not None:
-        return _on_cube(model, cube, data_dir, told)
+        yield cube
+        return
     from fieldflux.tiles.cube import open_cube
     from fieldflux.tiles.sources import build
 
     with tempfile.TemporaryDirectory() as folder:
         told(0.0, "building the cube of Adams County")
         try:
-            cube = open_cube(build("adams", Path(folder) / "adams.zarr", data_dir))
+            built = open_cube(build("adams", Path(folder) / "adams.zarr", data_dir))
         except (OSError, ValueError) as error:
-            return CountyResult((), (f"County: the cube of Adams County cannot be built: {error}",), ())
-        return _on_cube(model, cube, data_dir, told)
+            raise NoCube(f"the cube of Adams County cannot be built: {error}") from error
+        yield built
 
 
-def _on_cube(model: Model, cube: Cube, data_dir: Path, told: Progress) -> CountyResult:
+def _yields(model: Model, data_dir: Path, told: Progress) -> YieldResult:
     try:
-        return evaluate_county(model, cube, data_dir, ADAMS, told)
+        return evaluate_yields(model, data_dir, told)
     except MissingInputs as error:
-        return CountyResult((), (f"County: {error}",), ())
+        return YieldResult((), (f"County yields: {error}",), ())
 
 
 def _tower_plots(out: Path, result: TowerResult, towers: Sequence[Tower]) -> list[str]:
@@ -187,6 +235,24 @@ def _soil_plot(out: Path, result: SoilResult) -> list[str]:
     from .soilplots import plot_soil
 
     return plot_soil(out, result)
+
+
+def _response_plot(out: Path, result: ResponseResult) -> list[str]:
+    from .responseplots import plot_responses
+
+    return plot_responses(out, result)
+
+
+def _distribution_plot(out: Path, result: DistributionResult) -> list[str]:
+    from .soilplots import plot_distribution
+
+    return plot_distribution(out, result)
+
+
+def _yield_plot(out: Path, result: YieldResult) -> list[str]:
+    from .yieldplot import plot_yields
+
+    return plot_yields(out, result)
 
 
 def _skill_plot(out: Path, report: Report) -> list[str]:

@@ -18,6 +18,7 @@ TRAINED = "trained on"
 GIVEN = {
     "towers": ": the tower's GPP is given to the model, so that NEE is partly an identity (Reco - given GPP)",
     "county": ": the satellite's GPP is given to the model",
+    "yields": ": the satellite's GPP is given to the model",
 }
 METRICS = ("rmse", "nse", "r2", "bias")
 
@@ -26,7 +27,8 @@ METRICS = ("rmse", "nse", "r2", "bias")
 class Row:
     """Scores of one variable on one split, beside floors on exactly the same values.
 
-    part: "towers", "county" or "soil". split: how these values stand to the training. step: "day", "year" or "trend".
+    part: "towers", "county", "soil" or "yields". split: how these values stand to the training. step: "day", "year" or
+    "trend".
     gpp: "own" where the model makes its GPP, "given" where the measured one was handed to it, "" where neither applies.
     crop: crop of the values, or "all". floors: name -> scores. spread: standard deviation of RMSE over members.
     """
@@ -113,7 +115,7 @@ def to_scores(report: Report) -> tuple[Score, ...]:
             },
         )
         for row in report.rows
-        if row.held_out and (row.crop == "all" or row.part == "county") and row.scores.n > 1
+        if row.held_out and (row.crop == "all" or row.part in ("county", "yields")) and row.scores.n > 1
         for metric in ("rmse", "nse", "bias")
         if math.isfinite(getattr(row.scores, metric))
     )
@@ -212,7 +214,7 @@ def as_text(report: Report) -> str:
 
 
 def _heading(part: str, step: str, gpp: str) -> str:
-    of = {"towers": "Towers", "county": "County", "soil": "Soil carbon"}.get(part, part)
+    of = {"towers": "Towers", "county": "County", "soil": "Soil carbon", "yields": "County yields"}.get(part, part)
     how = {
         "own": ": the model makes its own GPP",
         "given": GIVEN.get(part, ""),
