@@ -19,6 +19,7 @@ from fieldflux.tiles.measurements import (
     stack,
 )
 from fieldflux.tiles.measurements.panel import PANEL_CROPS
+from fieldflux.tiles.measurements.panelsoil import Pedons, Soils, points_of
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,20 @@ def test_soils_are_the_same_each_time_and_different_between_counties(
         texture = one.points["sand"] + one.points["silt"] + one.points["clay"]
         np.testing.assert_allclose(texture, 1000.0, atol=15.0)
     assert len({tuple(one.points["sand"]) for one in panel.values()}) > 10
+
+
+def test_carbon_of_units_from_elsewhere_is_that_of_the_cropland_around() -> None:
+    pedons = Pedons(np.array([42.0, 42.0, 42.0, 10.0]), np.full(4, -93.0), np.array([80.0, 80.0, 110.0, 999.0]))
+    assert pedons.near(42.0, -93.0) == pytest.approx(90.0)
+    assert pedons.near(30.0, -93.0) is None
+    values = np.tile([1.3, 200.0, 500.0, 300.0, 0.3, 0.15, 10.0, 0.0], (6, 1))
+    values[:, -1] = np.arange(10.0, 16.0)
+    surveys = {"19015": Soils(values, np.full(6, 1 / 6))}
+    found, said = points_of("19001", surveys, 90.0) or ({}, "")
+    assert (3.0 * found["soc_content"] * found["bulk_density"]).mean() == pytest.approx(90.0)
+    assert "90 Mg ha-1" in said
+    own, _ = points_of("19015", surveys, 90.0) or ({}, "")
+    assert set(own["soc_content"]) <= set(values[:, -1])
 
 
 def test_a_folder_without_weather_has_no_counties_and_a_bad_file_is_a_sentence(tmp_path: Path) -> None:

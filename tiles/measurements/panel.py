@@ -15,7 +15,7 @@ from fieldflux.tiles.sources.parts import CALENDAR_SOURCE, ILLINOIS, IOWA
 from numpy.typing import NDArray
 
 from .gpp import SLOPE
-from .panelsoil import county_soil, points_of, read_surveys
+from .panelsoil import county_soil, points_of, read_pedons, read_surveys
 from .panelweather import CountyWeather, read_county_weather
 from .tables import Array, find, numbers, read_table
 from .yields import YIELDS
@@ -65,12 +65,13 @@ def read_panel(data_dir: Path) -> tuple[CountyRecord, ...]:
 
     A county without a reported yield is here all the same, its yields NaN. Raises BadMeasurements.
     """
-    surveys = read_surveys(data_dir)
+    surveys, pedons = read_surveys(data_dir), read_pedons(data_dir)
     weather = read_county_weather(data_dir)
     names, history = _yields(data_dir, [one.fips for one in weather])
     records = []
     for one in weather:
-        soil = county_soil(data_dir, one.fips) or points_of(one.fips, surveys)
+        stock = None if pedons is None else pedons.near(one.latitude, one.longitude)
+        soil = county_soil(data_dir, one.fips) or points_of(one.fips, surveys, stock)
         if soil is not None:
             gpp = _gpp(data_dir, one)
             name = names.get(one.fips) or _UNREPORTED.get(one.fips, one.fips)

@@ -15,6 +15,9 @@ from .tables import Array, BadMeasurements, find, numbers, read_table
 COUNTY = "kgml_da/il_17001_17003_inputs_daily_2000_2020.csv.gz"
 SURVEYS = {"19015": "ssurgo_boone_ia", "19073": "ssurgo_greene_ia", "19183": "ssurgo_washington_ia"}
 NAMES = ("bulk_density", "sand", "silt", "clay", "field_capacity", "wilting_point", "ksat", "soc_content")
+PEDONS = "soc/raca_soc_pedons.csv.gz"
+REACH = 60.0  # km
+FEWEST = 3
 POINTS = 5
 SEED = 17
 
@@ -67,11 +70,45 @@ def _merged(values: Array, weight: Array) -> Soils:
     return Soils(alike, share / share.sum())
 
 
-def points_of(fips: str, surveys: Mapping[str, Soils]) -> tuple[Mapping[str, Array], str] | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Pedons:
+    """Cropland pedons of the Rapid Carbon Assessment. stock: [pedon], organic carbon of 0-30 cm, Mg ha-1."""
+
+    latitude: Array
+    longitude: Array
+    stock: Array
+
+    def near(self, latitude: float, longitude: float) -> float | None:
+        """Mean stock around a place, Mg ha-1, weighed by distance (Gaussian); None with too few within two reaches."""
+        north = 111.2 * (self.latitude - latitude)
+        east = 111.2 * np.cos(np.radians(latitude)) * (self.longitude - longitude)
+        distance = np.hypot(north, east)
+        if (distance < 2 * REACH).sum() < FEWEST:
+            return None
+        weight = np.exp(-0.5 * (distance / REACH) ** 2)
+        return float((weight * self.stock).sum() / weight.sum())
+
+
+def read_pedons(data_dir: Path) -> Pedons | None:
+    """Mineral cropland soils of the Rapid Carbon Assessment; None without the file. Raises BadMeasurements."""
+    path = find(data_dir, PEDONS)
+    if path is None:
+        return None
+    table = read_table(path, ("LU", "Gen_lat", "Gen_long", "SOCstock30"), ("LU",))
+    columns = np.column_stack([numbers(table, name, path) for name in ("Gen_lat", "Gen_long", "SOCstock30")])
+    # Above 300 Mg ha-1 they are organic soils, or a fault.
+    kept = columns[(table["LU"] == "C").to_numpy() & np.isfinite(columns).all(axis=1) & (columns[:, 2] <= 300)]
+    return Pedons(kept[:, 0], kept[:, 1], kept[:, 2])
+
+
+def points_of(
+    fips: str, surveys: Mapping[str, Soils], stock: float | None = None
+) -> tuple[Mapping[str, Array], str] | None:
     """name -> [point] of a county and a sentence on where they are from; None where there is no survey at all.
 
     The survey of the county if it has one, otherwise all of them: map units drawn by area, always the same for a
-    county.
+    county. stock: carbon of the cropland around, Mg ha-1 in 0-30 cm, which units from elsewhere are scaled to have on
+    average: it tells counties apart, as the units do not.
     """
     if not surveys:
         return None
@@ -82,7 +119,14 @@ def points_of(fips: str, surveys: Mapping[str, Soils]) -> tuple[Mapping[str, Arr
     drawn = np.random.default_rng([SEED, int(fips)]).choice(size, POINTS, replace=size < POINTS, p=soils.weight)
     where = "the SSURGO sample of the county" if own else "the SSURGO samples of three farms in Iowa, not of the county"
     said = f"Soil: {POINTS} map units drawn by area (seed {SEED}) from {where}."
-    return {name: soils.values[drawn, k] for k, name in enumerate(NAMES)}, said
+    points = {name: soils.values[drawn, k] for k, name in enumerate(NAMES)}
+    if not own and stock is not None:
+        # g kg-1 x Mg m-3 over 0.3 m is 3 Mg ha-1
+        points["soc_content"] = (
+            points["soc_content"] * stock / (3.0 * points["soc_content"] * points["bulk_density"]).mean()
+        )
+        said += f" Their carbon is scaled to the mean of RaCA cropland pedons around, {stock:.0f} Mg ha-1 in 0-30 cm."
+    return points, said
 
 
 def county_soil(data_dir: Path, fips: str) -> tuple[Mapping[str, Array], str] | None:
