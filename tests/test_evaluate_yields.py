@@ -174,6 +174,15 @@ def test_regressions_learn_rain_and_never_see_what_is_held_out() -> None:
     assert np.isnan(floors.values[RIDGE][table.part == TRAINING]).all()
 
 
+def test_a_row_without_a_trend_has_no_regression_either() -> None:
+    panel = [county(fips, LONG, wet=0.02) for fips in ("17001", "17003", "19001")]
+    split = split_yields(panel, replace(RECIPE, counties=("19001",)))
+    table = tabulate(panel, split, "maize")
+    ridge = floors_of(panel, split, table).values[RIDGE]
+    assert np.isnan(ridge[table.fips == "19001"]).all()
+    assert np.isfinite(ridge[table.part == HELD_OUT_YEARS]).all()
+
+
 # --- a model ---------------------------------------------------------------------------------------------
 
 

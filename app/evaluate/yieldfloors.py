@@ -31,7 +31,8 @@ DESCRIBED: Mapping[str, str] = {
     "but the scored one.",
     MEAN: "mean of the county's training years; of the state's training counties where it has none.",
     RIDGE: "ridge regression of the difference from the trend (the county's; in an unseen county the state's) on year, "
-    "trend and the season's weather: degree days, hot days, rain by month, VPD of July and August, radiation.",
+    "trend, latitude, soil carbon and the season's weather: degree days, hot days, rain by month, VPD of July and "
+    "August, radiation.",
     BOOSTING: f"gradient boosting on the same, mean of {SEEDS} fits to resampled training rows.",
 }
 
@@ -40,7 +41,8 @@ DESCRIBED: Mapping[str, str] = {
 class YieldTable:
     """Reported yields of one crop, one row a county and year. fips, state, part: [n]. year: [n]. observed: [n], t ha-1.
 
-    weather: [n, index] of the season, in the order of `INDICES`.
+    weather: [n, index] of the season, in the order of `INDICES`. place: [n, 2] latitude and mean soil carbon, g kg-1,
+    NaN where unknown.
     """
 
     crop: str
@@ -50,6 +52,7 @@ class YieldTable:
     part: NDArray[np.str_]
     observed: Array
     weather: Array
+    place: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +111,13 @@ def tabulate(panel: Sequence[CountyRecord], split: YieldSplit, crop: str) -> Yie
         np.array([split.part(r.fips, y) for r, y, _ in rows], str),
         np.array([v for _, _, v in rows], np.float64),
         np.array([season_weather(r, y) for r, y, _ in rows], np.float64).reshape(len(rows), len(INDICES)),
+        np.array([_place(r) for r, _, _ in rows], np.float64).reshape(len(rows), 2),
     )
+
+
+def _place(record: CountyRecord) -> tuple[float, float]:
+    carbon = record.points.get("soc_content")
+    return float(record.points["latitude"].mean()), float("nan") if carbon is None else float(carbon.mean())
 
 
 # --- trends and means ------------------------------------------------------------------------------------
@@ -196,8 +205,10 @@ def _regressions(table: YieldTable, base: Array, rows: NDArray[np.bool_]) -> dic
     fitted = (table.part == TRAINING) & np.isfinite(base)
     if fitted.sum() < 20 or not rows.any():
         return {}
-    x = np.column_stack([table.weather, table.year, base])
+    x = np.column_stack([table.weather, table.place, table.year, base])
+    x = x[:, np.isfinite(x[fitted]).all(axis=0)]
     y = (table.observed - base)[fitted]
+    # A row without a base stays NaN through it; ridge only must not meet a NaN.
     x_new = np.where(np.isfinite(x[rows]), x[rows], x[fitted].mean(axis=0))
     with threadpool_limits(1):
         ridge = _ridge(x[fitted], y, table.year[fitted]).predict(x_new)[None]
