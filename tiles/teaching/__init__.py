@@ -5,9 +5,9 @@ The design follows the pre-training of KGML-ag-Carbon (Liu et al. 2024, Nat. Com
 
 from __future__ import annotations
 
+from .making import TeachingStopped, teach, teach_with
 from .reading import Teaching, open_teaching
 from .recipe import BadTeaching, Limits, TeachingRecipe, read_recipe
-from .teach import TeachingStopped, teach, teach_with
 
 __all__ = [
     "BadTeaching",

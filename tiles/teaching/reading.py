@@ -83,8 +83,9 @@ class Teaching:
         """Runs to train on, to validate on and to test on; every run is in one of them.
 
         Test: all runs of whole groups of sources, at least a tenth of all runs, so that neither their weather nor their
-        soils are trained on. Validation: of the others those of a twentieth of the teachers, in weather that is trained
-        on. Raises BadTeaching with fewer than two groups or two teachers.
+        soils are trained on; the three bands of Iowa are groups and neighbours, and less of a test than the others.
+        Validation: of the others those of a twentieth of the teachers, in weather that is trained on. Raises
+        BadTeaching with fewer than two groups or two teachers.
         """
         rng = np.random.default_rng(seed)
         group = np.array(self.groups)[self.sources]

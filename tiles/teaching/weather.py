@@ -75,6 +75,7 @@ class Source:
 def read_sources(data_dir: Path) -> list[Source]:
     """All daily weather of a folder of measurements that has whole years of every driver, by name.
 
+    Left out: places with fewer than three such years or north of 60 degrees, and experiments without coordinates.
     Where a file is not there, its places are not; raises BadTeaching where none is, BadSource and BadMeasurements where
     one cannot be understood.
     """
