@@ -114,14 +114,14 @@ def evaluate(
         with _writing(out):
             files += _yield_plot(out, yields)
     if "responses" in parts:
-        responses = evaluate_responses(model, data_dir, lambda f, doing: told(0.9 + 0.02 * f, doing))
+        responses = evaluate_responses(model, data_dir, lambda f, doing: told(0.95 + 0.02 * f, doing))
         notes += responses.notes
         skipped += responses.skipped
         tables += responses.tables
         with _writing(out):
             files += _response_plot(out, responses)
     if "distribution" in parts:
-        spread = _distribution(model, data_dir, cube, lambda f, doing: told(0.92 + 0.03 * f, doing))
+        spread = _distribution(model, data_dir, cube, lambda f, doing: told(0.97 + 0.02 * f, doing))
         notes += spread.notes
         skipped += spread.skipped
         tables += spread.tables
@@ -138,7 +138,7 @@ def evaluate(
         unknown=unknown,
         tables=tuple(tables),
     )
-    told(0.95, "writing")
+    told(0.99, "writing")
     with _writing(out):
         files += _skill_plot(out, report)
         for table in tables:

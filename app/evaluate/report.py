@@ -260,7 +260,7 @@ def _number(value: float) -> str:
 
 def _text(value: Cell) -> str:
     if isinstance(value, float):
-        return _number(value)
+        return f"{value:.2g}" if 0 < abs(value) < 0.1 else _number(value)
     return "-" if value is None else str(value)
 
 

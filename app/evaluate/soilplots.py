@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .distribution import BAND, MEANS, YEARS, DistributionResult
 from .plots import GIVEN, INK, MODEL, QUIET, new_figure, plain
 from .soil import SoilResult
 
@@ -42,3 +43,35 @@ def plot_soil(out: Path, result: SoilResult) -> list[str]:
     plain(axes)
     figure.savefig(out / "soil_experiments.png")
     return ["soil_experiments.png"]
+
+
+def plot_distribution(out: Path, result: DistributionResult) -> list[str]:
+    """Histograms of single years by crop, and of the cells' means, with the published band."""
+    shown = [p for p in result.parts if (p.what, p.crop) != (YEARS, "all")]
+    sources = list(dict.fromkeys(p.gpp for p in shown))
+    if not shown:
+        return []
+    figure = new_figure(9.0, 1.0 + 2.6 * len(sources))
+    grid = figure.subplots(len(sources), 2, squeeze=False, sharex=True)
+    every = np.concatenate([p.percent for p in shown])
+    # The published band stays in sight, however far away the values are.
+    edges = np.linspace(min(float(every.min()), -BAND) - 0.1, max(float(every.max()), BAND) + 0.1, 61)
+    colours = dict(
+        zip(("maize", "soybean", "winter_wheat", "alfalfa"), (MODEL, GIVEN, "#d9a441", "#7d5ba6"), strict=True)
+    )
+    for i, gpp in enumerate(sources):
+        for axes, what in zip(grid[i], (YEARS, MEANS), strict=True):
+            axes.axvspan(-BAND, BAND, color="#eef1f4", zorder=0)
+            for p in [p for p in shown if (p.gpp, p.what) == (gpp, what)]:
+                weights = np.full(len(p.percent), 100.0 / len(p.percent))
+                label = f"{p.crop.replace('_', ' ')}: {p.within:.0f} % within +-{BAND} %/yr"
+                colour = colours.get(p.crop, INK)
+                axes.hist(p.percent, edges, weights=weights, color=colour, alpha=0.6, label=label)
+            axes.set_title(f"{what}, {gpp} GPP", fontsize=9, color=INK)
+            axes.set_ylabel("% of values", fontsize=8)
+            axes.legend(fontsize=7, frameon=False)
+            plain(axes)
+    for axes in grid[-1]:
+        axes.set_xlabel("delta_soc, % of the SOC stock of 0-30 cm per year", fontsize=8)
+    figure.savefig(out / "delta_soc_distribution.png")
+    return ["delta_soc_distribution.png"]

@@ -27,7 +27,7 @@ CROPS: MappingProxyType[str, int] = MappingProxyType(
     {**{f"C{k}": MAIZE.cdl[0] for k in range(1, 8)}, "SYBN": SOYBEAN.cdl[0], "ALF": ALFALFA.cdl[0]}
 )
 # Comments in the schedules name C (field cultivator), D (row cultivator), I (tandem disk), K (mouldboard plough),
-# P (plough), SHRD (shredding); of the others the letters rise with depth, and B stands in the no-till plots' sowing alone.
+# P (plough), SHRD (shredding); of the others the letters rise with depth, and B is the sowing of no-till plots alone.
 TILLAGE: MappingProxyType[str, float] = MappingProxyType(
     {
         **dict.fromkeys(("NOTILL", "NDRIL", "HERB", "SHRD", "A", "B"), 0.0),
