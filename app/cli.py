@@ -350,7 +350,10 @@ def evaluate(
     model: ModelArgument,
     data: Data = None,
     out: Annotated[Path, typer.Option(help="Folder for tables (text, JSON, CSV) and plots.")] = Path("evaluation"),
-    only: Annotated[str, typer.Option(help="Some of its parts: towers, county, soil, yields; ',' between.")] = "",
+    only: Annotated[
+        str,
+        typer.Option(help="Some of its parts: towers, county, soil, yields, responses, distribution; ',' between."),
+    ] = "",
     cube: Annotated[Path | None, typer.Option(help="Cube of the county; built from the data if not given.")] = None,
     home: Home = None,
 ) -> None:

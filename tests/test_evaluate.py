@@ -292,7 +292,8 @@ def test_tables_say_the_same_in_text_json_and_csv(report: tuple[Report, Path]) -
 def test_plots_are_pictures_and_files_are_where_the_report_says(report: tuple[Report, Path], out: Path) -> None:
     found, _ = report
     plots = {"tower_North.png", "tower_South.png", "skill.png"}
-    assert set(found.files) == {"report.txt", "report.json", "scores.csv"} | plots
+    responses = {"responses.png", "responses.csv", "response_checks.csv", "response_summary.csv"}
+    assert set(found.files) == {"report.txt", "report.json", "scores.csv"} | plots | responses
     for name in found.files:
         blob = (out / name).read_bytes()
         assert blob
