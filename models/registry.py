@@ -16,7 +16,10 @@ SHIPPED = Path(__file__).parent / "checkpoints"
 
 # family -> module with `load(checkpoint, device) -> Model`; imported when first used, so that listing models is quick
 FAMILIES: MappingProxyType[str, str] = MappingProxyType(
-    {"agroecosystem": "fieldflux.models.processes.agroecosystem.model"}
+    {
+        "agroecosystem": "fieldflux.models.processes.agroecosystem.model",
+        "kgml": "fieldflux.models.kgml.model",
+    }
 )
 
 

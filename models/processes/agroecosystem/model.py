@@ -84,7 +84,7 @@ class Agroecosystem:
         """
         self._check(forcing)
         seasons = derive_seasons(forcing)
-        years = min(SPIN_UP_YEARS, _whole_years(forcing))
+        years = min(SPIN_UP_YEARS, whole_years(forcing))
         if years == 0:
             raise ValueError(
                 f"Spin-up needs a whole year; the forcing runs from {forcing.start} to {forcing.end}. Give it at least "
@@ -92,7 +92,7 @@ class Agroecosystem:
             )
         if years == 3:  # odd: a two-year rotation would not close
             years = 2
-        loop = _first_years(forcing, years)
+        loop = first_years(forcing, years)
         kinds = np.maximum(seasons.crop[:, 0], 0)
         parameters = self.table[:, kinds]  # [M, C, P]
         stock = soc_stock({n: np.asarray(v, dtype=np.float64) for n, v in forcing.static.items()})
@@ -134,7 +134,7 @@ class Agroecosystem:
         return Prediction(
             start=forcing.start,
             daily={name: daily[name] for name in DAILY},
-            years=_closing_years(forcing),
+            years=closing_years(forcing),
             annual={name: values.astype(np.float32) for name, values in annual.items()},
             state=State(forcing.end, {"state": arrays}),
             flags=self._flags(forcing),
@@ -275,11 +275,12 @@ def _touched(forcing: Forcing) -> tuple[int, ...]:
     return tuple(y for y in forcing.years if forcing.start.year <= y <= forcing.end.year)
 
 
-def _closing_years(forcing: Forcing) -> tuple[int, ...]:
+def closing_years(forcing: Forcing) -> tuple[int, ...]:
+    """Calendar years whose last day is in the forcing."""
     return tuple(y for y in _touched(forcing) if forcing.end >= date(y, 12, 31))
 
 
-def _whole_years(forcing: Forcing) -> int:
+def whole_years(forcing: Forcing) -> int:
     """Years from the first day, whatever day of the year it is, that the forcing covers to the end."""
     years = forcing.end.year - forcing.start.year + 1
     while years > 0 and _anniversary(forcing.start, years) > forcing.end + timedelta(days=1):
@@ -292,7 +293,7 @@ def _anniversary(day: date, years: int) -> date:
     return date(day.year + years, 3, 1) if (day.month, day.day) == (2, 29) else day.replace(year=day.year + years)
 
 
-def _first_years(forcing: Forcing, years: int) -> Forcing:
+def first_years(forcing: Forcing, years: int) -> Forcing:
     """The first whole years of a forcing, to be run in a loop: of whole calendar years, the next is the first again."""
     days = (_anniversary(forcing.start, years) - forcing.start).days
     whole = (forcing.start.month, forcing.start.day) == (1, 1)

@@ -1,0 +1,1 @@
+"""Training of KGML-ag-Carbon: measurements as lessons, the ensemble, its folds, its experiments."""

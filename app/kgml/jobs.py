@@ -1,0 +1,260 @@
+"""The jobs of a KGML training, each its own process and its own folder: what is there is not done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from fieldflux.app.evaluate.yieldsplit import split_yields
+from fieldflux.models.contract import Floats
+from fieldflux.models.kgml.lessons import Lesson, walk
+from fieldflux.models.kgml.network import Carry, Outputs
+from fieldflux.models.kgml.responses import Probe
+from fieldflux.models.kgml.steps import (
+    Progress,
+    Synthetic,
+    Watch,
+    build,
+    pretrain,
+    probe_of,
+    tune_fluxes,
+    tune_yields,
+)
+from fieldflux.models.processes.agroecosystem.model import Agroecosystem
+from fieldflux.models.registry import Registry
+from fieldflux.tiles.measurements import read_towers
+from fieldflux.tiles.measurements.panel import read_panel
+from fieldflux.tiles.teaching import open_teaching
+
+from .places import county_lessons, tower_lessons
+from .recipe import KgmlRecipe
+
+Told = Callable[[float, str], None]
+SPAN = 4  # years of the probe's runs before its curves are taken
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One network: member `member`, without the towers of fold `fold` (None: with all of them)."""
+
+    recipe: KgmlRecipe
+    data: Path
+    teaching: Path
+    work: Path
+    member: int
+    fold: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where it keeps what it has done."""
+        return self.work / f"member-{self.member}"
+
+    @property
+    def result(self) -> Path:
+        """Its weights when it is done."""
+        return self.folder / ("final.pt" if self.fold is None else f"fold-{self.fold}.pt")
+
+    @property
+    def name(self) -> str:
+        return f"member {self.member}" + ("" if self.fold is None else f", fold {self.fold}")
+
+
+def pretrained(job: Job) -> Path:
+    """Weights after steps 1 to 4, which the folds share."""
+    return job.folder / "pretrained.pt"
+
+
+def prepare(job: Job) -> None:
+    """Steps 1 to 4 of a member."""
+    if pretrained(job).exists():
+        return
+    _quietly()
+    recipe, network_recipe = job.recipe, job.recipe.network
+    seed = recipe.seed * 1000 + job.member
+    network = build(network_recipe, seed)
+    synthetic = _synthetic(job)
+    stages, pace = network_recipe.stages, network_recipe.pace
+    watch = _watch(job, "pre")
+
+    def threshold(epoch: int) -> float:
+        return pace.start * pace.growth**epoch
+
+    if network_recipe.pretrained and network_recipe.knowledge:
+        pretrain(network, synthetic, "yield_and_ra", stages.yield_and_ra, seed, watch, threshold)
+        pretrain(network, synthetic, "fluxes", stages.fluxes, seed, watch)
+    elif network_recipe.pretrained:
+        pretrain(network, synthetic, "everything", stages.fluxes, seed, watch)
+    _save(job.folder / "synthetic.pt", network.state_dict())
+    counties, checks = county_sets(job)
+    if counties and stages.county_yields.epochs:
+        tune_yields(network, counties, checks, network_recipe, seed, watch, _drawn(counties, seed))
+        if network_recipe.pretrained and network_recipe.knowledge:
+            pretrain(network, synthetic, "fluxes_again", stages.fluxes_again, seed, watch)
+    _save(pretrained(job), network.state_dict())
+
+
+def tune(job: Job) -> None:
+    """Step 5 of a member, with all towers or without those of a fold, whose predictions are then written."""
+    if job.result.exists():
+        return
+    _quietly()
+    recipe = job.recipe
+    seed = recipe.seed * 1000 + job.member
+    network = build(recipe.network, seed)
+    network.load_state_dict(torch.load(pretrained(job), weights_only=True))
+    held = frozenset(() if job.fold is None else recipe.folds[job.fold])
+    learning = tower_set(job, recipe.train, held)
+    checks = tower_set(job, recipe.validation, held)
+    watch = _watch(job, job.result.stem)
+    synthetic = _synthetic(job)
+    tune_fluxes(
+        network, learning, checks, recipe.network, seed, watch, _drawn(learning, seed), _probe(network, synthetic)
+    )
+    if job.fold is not None:
+        away = [one for one in tower_set(job, None, frozenset()) if one.group in held]
+        write_walk(job.folder / f"fold-{job.fold}.npz", network, away)
+    _save(job.result, network.state_dict())
+
+
+def tower_set(job: Job, years: dict[str, tuple[int, ...]] | None, without: frozenset[str]) -> list[Lesson]:
+    """Lessons of the towers in `years` (None: of all, with no year to learn from), but not of the groups `without`."""
+    process = _process(job.recipe)
+    found: list[Lesson] = []
+    for tower in read_towers(job.data):
+        if tower.group not in without and (years is None or tower.site in years):
+            own = () if years is None else years[tower.site]
+            found += tower_lessons(tower, process, job.member, job.recipe.network.variant, own)
+    return found
+
+
+def county_sets(job: Job) -> tuple[list[Lesson], list[Lesson]]:
+    """Lessons of the training counties: of the years to learn from, and of those to check by."""
+    panel = read_panel(job.data)
+    years = split_yields(panel).train_counties(panel)
+    checking = set(job.recipe.validation_years)
+    process, variant = _process(job.recipe), job.recipe.network.variant
+    learn = {fips: [y for y in own if y not in checking] for fips, own in years.items()}
+    check = {fips: [y for y in own if y in checking] for fips, own in years.items()}
+    found = [county_lessons(panel, process, job.member, variant, chosen) for chosen in (learn, check)]
+    return [one for one in found[0] if one.train], [one for one in found[1] if one.train]
+
+
+def _drawn(lessons: Sequence[Lesson], seed: int) -> dict[str, float]:
+    """Lesson's name -> weight of its site-years: a bootstrap of the groups, over the root of the group's years.
+
+    The root stands between every year alike, which lets the longest record rule, and every place alike.
+    """
+    groups = sorted({one.group for one in lessons})
+    counts = np.random.default_rng([seed, 5]).multinomial(len(groups), np.full(len(groups), 1 / len(groups)))
+    drawn = dict(zip(groups, counts.tolist(), strict=True))
+    years = {g: sum(len(one.train) for one in lessons if one.group == g) for g in groups}
+    return {one.name: drawn[one.group] / max(years[one.group], 1) ** 0.5 for one in lessons}
+
+
+def write_walk(path: Path, network: object, lessons: Sequence[Lesson]) -> None:
+    """What a network says of lessons, all years: "<name>|<variable>" -> [B, D], and "<name>|start" as an ISO date."""
+    found: dict[str, list[Floats]] = {}
+
+    def visit(one: Lesson, year: int, _: Carry, out: Outputs) -> None:
+        length = one.days[year].gpp.shape[1]
+        for name in ("ra", "rh", "nee"):
+            found.setdefault(f"{one.name}|{name}", []).append(getattr(out, name)[:, :length].numpy())
+        found.setdefault(f"{one.name}|gpp", []).append(one.days[year].gpp.numpy())
+        found.setdefault(f"{one.name}|harvest", []).append(out.harvest[:, None].numpy())
+
+    if lessons:
+        walk(network, lessons, visit)  # type: ignore[arg-type]
+    starts = {f"{one.name}|start": np.array(f"{one.years[0]}-01-01") for one in lessons}
+    np.savez_compressed(path, **{n: np.concatenate(v, axis=1) for n, v in found.items()}, **starts)  # type: ignore[arg-type]
+
+
+def run_jobs(jobs: Sequence[Job], what: Callable[[Job], None], workers: int, told: Told) -> None:
+    """Do the jobs, `workers` at a time, and tell of them. A job's error ends the others and is raised."""
+    begun = time.monotonic()
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        waiting: set[Future[None]] = {pool.submit(what, job) for job in jobs}
+        done = 0
+        try:
+            while waiting:
+                ended, waiting = wait(waiting, timeout=5.0, return_when=FIRST_COMPLETED)
+                for one in ended:
+                    one.result()
+                done += len(ended)
+                told(done / len(jobs), f"{done} of {len(jobs)} done, {_news(jobs)}, {time.monotonic() - begun:.0f} s")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _news(jobs: Sequence[Job]) -> str:
+    said = []
+    for job in jobs:
+        for path in job.folder.glob("*.progress.json"):
+            if time.time() - path.stat().st_mtime < 60:
+                p = json.loads(path.read_text())
+                said.append(
+                    f"{job.member}: {p['step']} {p['epoch']}/{p['epochs']} {p['loss']:.3f}/{p['validation']:.3f}"
+                )
+    return "; ".join(sorted(set(said)))
+
+
+def _watch(job: Job, name: str) -> Watch:
+    job.folder.mkdir(parents=True, exist_ok=True)
+    log, now = job.folder / f"{name}.log", job.folder / f"{name}.progress.json"
+
+    def told(p: Progress) -> None:
+        part = now.with_suffix(".part")
+        part.write_text(json.dumps(asdict(p)))
+        os.replace(part, now)
+        with log.open("a") as file:
+            file.write(
+                f"{p.step} {p.epoch}/{p.epochs} loss {p.loss:.4f} validation {p.validation:.4f} {p.seconds:.0f} s\n"
+            )
+
+    return Watch(told, lambda: (job.work / "stop").exists(), job.folder / name)
+
+
+def _synthetic(job: Job) -> Synthetic:
+    taught = open_teaching(job.teaching)
+    train, validation, _ = taught.split(job.recipe.seed)
+    train = _suited(job, train)
+    return Synthetic(taught, train, _suited(job, validation), job.recipe.network)
+
+
+def _suited(job: Job, runs: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """The published network knows maize and soybean: runs of those alone."""
+    if job.recipe.network.variant != "paper":
+        return runs
+    crops = open_teaching(job.teaching).inputs.annual["crop"][runs]
+    return np.asarray(runs[np.isin(crops, (1, 5)).all(axis=1)])
+
+
+def _probe(network: object, synthetic: Synthetic) -> Probe:
+    return probe_of(network, synthetic, synthetic.validation[:4], SPAN)  # type: ignore[arg-type]
+
+
+def _process(recipe: KgmlRecipe) -> Agroecosystem:
+    model = Registry().load(recipe.process)
+    if not isinstance(model, Agroecosystem):
+        raise ValueError(f"A KGML recipe's process must be an agro-ecosystem model; '{recipe.process}' is none.")
+    return model
+
+
+def _quietly() -> None:
+    """One thread: the jobs share the machine's cores among themselves."""
+    torch.set_num_threads(1)
+
+
+def _save(path: Path, state: dict[str, torch.Tensor]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)

@@ -1,0 +1,151 @@
+"""Our variant: closed by construction. Ra, Rh >= 0; NEE = Ra + Rh - GPP; yield <= what grew; residue at the harvest.
+
+After Liu et al. 2024 (Nature Communications 15:357), with these changes: Rh is linear in the stock of soil organic
+carbon (first-order decay), so that it cannot fall where there is more; the harvest takes a share of what grew since the
+last one, and the rest is residue from that day on (the paper: day 299, from the sum of the whole year); attention sums
+over the days so far, with a range of e^16 between days (the paper's e^2 is nearly flat); dropout is locked over days.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from .gru import GRU
+from .inputs import CLOSED, Days
+from .network import Carry, Outputs, packed, start_dense, unpacked, zeros
+
+FOCUS = 8.0  # attention logits lie within +-FOCUS
+RESIDUE_SCALE = 300.0  # gC m-2
+MOST_HARVESTED = 0.8  # of what grew
+DRY = 3.0  # gC m-2 d-1, scale of Ra
+DECAY = 1.0  # gC m-2 d-1, scale of Rh
+
+
+class Locked(nn.Module):
+    """Dropout whose mask stays the same over the days of a year (Gal & Ghahramani 2016); [B, D, H] or [B, H]."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x, or in training x with a random share of its units at 0 and the others scaled up."""
+        if not self.training or self.share == 0:
+            return x
+        shape = (x.shape[0], *[1] * (x.dim() - 2), x.shape[-1])
+        return x * (torch.rand(shape, device=x.device, dtype=x.dtype) >= self.share) / (1.0 - self.share)
+
+
+class Closed(nn.Module):
+    """The closed network of one member. hidden: width of every GRU."""
+
+    def __init__(self, hidden: int = 32, dropout: float = 0.2) -> None:
+        super().__init__()
+        inputs = len(CLOSED)
+        self.hidden = hidden
+        self.basis = GRU(inputs, hidden, 2)
+        self.attention = _small(hidden)
+        self.share = _small(hidden + 4)
+        self.technology = nn.Parameter(torch.full((4,), -4.0))
+        self.straw = nn.Parameter(torch.zeros(4))
+        self.gru_ra = GRU(hidden + inputs, hidden)
+        self.head_ra = nn.Linear(hidden, 1)
+        self.gru_rh = GRU(hidden + inputs + 3, hidden, 2)
+        self.head_rh = nn.Linear(hidden, 2)
+        self.drop = Locked(dropout)
+        start_dense(self)
+        with torch.no_grad():  # respiration starts near its mean, not at softplus(0)
+            self.head_ra.bias.fill_(-0.8)
+            self.head_rh.bias.fill_(-0.5)
+
+    def fresh(self, days: Days) -> dict[str, Tensor]:
+        """Memory of nothing."""
+        h = self.hidden
+        return {
+            "basis": zeros(days, 2, h), "ra": zeros(days, 1, h), "rh": zeros(days, 2, h), "grown": zeros(days),
+            "focus": zeros(days, h), "weight": zeros(days), "residue": zeros(days), "since": zeros(days),
+        }  # fmt: skip
+
+    def basis_of(self, days: Days, carry: Carry) -> tuple[Tensor, Tensor]:
+        """[B, D, H] hidden state of each day, and the memory after the last one."""
+        h, last = self.basis(days.x, unpacked(carry["basis"]))
+        return h, packed(last)
+
+    def forward(self, days: Days, carry: Carry | None = None) -> tuple[Outputs, dict[str, Tensor]]:
+        """Run the days from a memory (none: a fresh one)."""
+        carry = self.fresh(days) if carry is None else carry
+        return self.after_basis(days, carry, *self.basis_of(days, carry))
+
+    def after_basis(self, days: Days, carry: Carry, h: Tensor, basis: Tensor) -> tuple[Outputs, dict[str, Tensor]]:
+        """All that follows GRU_Basis, whose hidden states `h` may have been kept from before."""
+        y, ra_last = self.gru_ra(torch.cat([self.drop(h), days.x], dim=2), unpacked(carry["ra"]))
+        ra = DRY * softplus(self.head_ra(self.drop(y)))[..., 0]
+
+        harvested, left, after = self._harvest(days, carry, h, ra)
+        fed, residue, since = self._litter(days, carry, left)
+        z, rh_last = self.gru_rh(torch.cat([fed, self.drop(h), days.x], dim=2), unpacked(carry["rh"]))
+        litter, soil = softplus(self.head_rh(self.drop(z))).unbind(dim=2)
+        rh = DECAY * (litter + soil * days.soc[:, None])
+
+        memory = {"basis": basis, "ra": packed(ra_last), "rh": packed(rh_last), **after}
+        memory["residue"], memory["since"] = residue, since
+        return Outputs(ra, rh, ra + rh - days.gpp, harvested, left), memory
+
+    def _harvest(self, days: Days, carry: Carry, h: Tensor, ra: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Harvested and left carbon [B], and what is carried on: growth and attention since the last harvest."""
+        weight = torch.exp(FOCUS * torch.tanh(self.attention(self.drop(h)))[..., 0])  # [B, D]
+        there = _counted(days)
+        before = (torch.arange(there.shape[1], device=there.device)[None] <= days.event[:, None]).to(h.dtype) * there
+        later = there - before
+        growth = days.gpp - ra
+        happened = days.event >= 0
+
+        grown = carry["grown"] + (growth * before).sum(1)
+        focus = carry["focus"] + torch.einsum("bd,bdh->bh", weight * before, h)
+        mass = carry["weight"] + (weight * before).sum(1)
+        context = focus / mass.clamp(min=1e-6)[:, None]
+        trend = (softplus(self.technology) * days.crop).sum(1) * days.year
+        logit = self.share(torch.cat([self.drop(context), days.crop], dim=1))[:, 0] + trend
+        share = MOST_HARVESTED * torch.sigmoid(logit)
+        reaped = (happened & days.weighed).to(h.dtype) * torch.relu(grown)
+        grain = share * reaped
+        straw = (torch.sigmoid(self.straw + 0.6) * days.crop).sum(1) * days.removed * (reaped - grain)
+        harvested = grain + straw
+
+        def on(carried: Tensor, within: Tensor) -> Tensor:
+            kept = torch.where(happened.reshape(-1, *[1] * (carried.dim() - 1)), torch.zeros_like(carried), carried)
+            return kept + within
+
+        # without a harvest in these days everything is "later"
+        after = {
+            "grown": on(carry["grown"], (growth * later).sum(1)),
+            "focus": on(carry["focus"], torch.einsum("bd,bdh->bh", weight * later, h)),
+            "weight": on(carry["weight"], (weight * later).sum(1)),
+        }
+        return harvested, reaped - harvested, after
+
+    def _litter(self, days: Days, carry: Carry, left: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, D, 3] residue of this day, of the last harvest, and years since it; and the last two after these days."""
+        count = days.gpp.shape[1]
+        day = torch.arange(count, device=left.device)[None]
+        reaped = (days.event >= 0) & days.weighed
+        at = torch.where(reaped, days.event, torch.full_like(days.event, count))[:, None]
+        impulse = (day == at).to(left.dtype) * left[:, None]
+        held = torch.where(day >= at, left[:, None], carry["residue"][:, None])
+        since = torch.where(day >= at, (day - at).to(left.dtype), carry["since"][:, None] + day + 1.0)
+        since = since.clamp(max=1000.0)
+        fed = torch.stack([impulse / RESIDUE_SCALE, held / RESIDUE_SCALE, since / 365.0], dim=2)
+        end = (days.length - 1)[:, None]
+        return fed, held.gather(1, end)[:, 0], since.gather(1, end)[:, 0]
+
+
+def _counted(days: Days) -> Tensor:
+    """[B, D] 1 on days that are no padding."""
+    return (torch.arange(days.gpp.shape[1], device=days.gpp.device)[None] < days.length[:, None]).to(days.x.dtype)
+
+
+def _small(inputs: int) -> nn.Sequential:
+    """inputs -> 32 -> 1 with ReLU: the paper's four layers are a fifth of a network of this size, for no gain."""
+    return nn.Sequential(nn.Linear(inputs, 32), nn.ReLU(), nn.Linear(32, 1))
