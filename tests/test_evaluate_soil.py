@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fieldflux.app.evaluate.county import sample
-from fieldflux.app.evaluate.distribution import distributions, evaluate_distribution, share_explained
+from fieldflux.app.evaluate.distribution import distributions, drawn_soils, evaluate_distribution, share_explained
 from fieldflux.app.evaluate.soil import Plot, agreement, evaluate_soil, mean_of_others, rows_of, trend
 from fieldflux.app.evaluate.soilplots import plot_distribution, plot_soil
 from fieldflux.models.card import Card, Domain
 from fieldflux.models.contract import Forcing, Needs, Prediction, State
 from fieldflux.tiles.cube import open_cube
 from fieldflux.tiles.measurements.experiments import forcing_of, read_experiments
+from fieldflux.tiles.measurements.panelsoil import NAMES, Soils
 from fieldflux.tiles.sources import build
 from scipy import stats
 
@@ -201,6 +202,18 @@ def test_variance_is_explained_only_where_enough_varies() -> None:
     assert share_explained(noise, np.repeat([[0.0], [1.0]], 100, axis=0)) is None
 
 
+def test_surveyed_soils_are_whole_units_drawn_by_area() -> None:
+    def soils(values: list[float], weight: list[float]) -> Soils:
+        return Soils(np.outer(values, np.ones(len(NAMES))), np.array(weight))
+
+    found = drawn_soils({"a": soils([1.0, 2.0], [3.0, 1.0]), "b": soils([0.0, 5.0], [50.0, 50.0])}, 8000)
+    assert set(found) == set(NAMES)
+    assert all((found[name] == found["sand"]).all() for name in NAMES)
+    share = {value: float((found["sand"] == value).mean()) for value in (0.0, 1.0, 2.0, 5.0)}
+    # a unit without soil carbon is none; the others weigh 0.75, 0.25 and 0.5
+    assert share == pytest.approx({0.0: 0.0, 1.0: 0.5, 2.0: 1 / 6, 5.0: 1 / 3}, abs=0.02)
+
+
 def test_a_cube_without_bulk_density_has_no_stock(tmp_path: Path) -> None:
     found = evaluate_distribution(ToyModel(), build_toy(tmp_path / "toy.zarr"), quiet)
     assert found.skipped == ("Distribution of delta_soc: the cube 'toy' has no bulk_density, so no stock.",)
@@ -213,8 +226,14 @@ def test_the_distribution_over_a_county_is_that_of_its_stock(data_dir: Path, tmp
     static = cube.forcing(rows[:1], cols[:1], cube.years).static
     stock = float(static["soc_content"][0] * static["bulk_density"][0] * 300)
     by = {(p.what, p.crop): p for p in found.parts}
+    assert {p.run for p in found.parts} == {"own GPP"}
     assert by["single years", "maize"].percent == pytest.approx(-15.0 / stock * 100, rel=1e-5)
     assert len(by["mean of all years", "all"].percent) == len(rows)
     assert by["mean of all years", "all"].spread == pytest.approx(np.std([-10, -20], ddof=1) / stock * 100, rel=1e-5)
     assert "86 %" in found.tables[0].title
+    (unit,) = drawn_soils({"a": Soils(np.full((1, len(NAMES)), 2.0), np.ones(1))}, 1)["clay"]
+    other = evaluate_distribution(Steady(), cube, quiet, {"a": Soils(np.full((1, len(NAMES)), unit), np.ones(1))})
+    (*_, means) = other.parts
+    assert means.run == "own GPP, surveyed soils"
+    assert means.percent == pytest.approx(-15.0 / (2 * 2 * 300) * 100)
     assert plot_distribution(tmp_path, found) == ["delta_soc_distribution.png"]

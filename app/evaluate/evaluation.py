@@ -14,6 +14,7 @@ from fieldflux.models.card import Card
 from fieldflux.models.contract import MissingInputs, Model
 from fieldflux.models.registry import Registry
 from fieldflux.tiles.measurements import Tower, read_towers
+from fieldflux.tiles.measurements.panelsoil import read_surveys
 
 from .county import CountyResult, evaluate_county
 from .distribution import DistributionResult, evaluate_distribution
@@ -185,7 +186,7 @@ def _county(model: Model, data_dir: Path, cube: Cube | None, told: Progress) -> 
 def _distribution(model: Model, data_dir: Path, cube: Cube | None, told: Progress) -> DistributionResult:
     try:
         with _cube(cube, data_dir, told) as found:
-            return evaluate_distribution(model, found, told)
+            return evaluate_distribution(model, found, told, read_surveys(data_dir))
     except (MissingInputs, NoCube) as error:
         return DistributionResult((), (), (f"Distribution of delta_soc: {error}",))
 

@@ -48,7 +48,7 @@ def plot_soil(out: Path, result: SoilResult) -> list[str]:
 def plot_distribution(out: Path, result: DistributionResult) -> list[str]:
     """Histograms of single years by crop, and of the cells' means, with the published band."""
     shown = [p for p in result.parts if (p.what, p.crop) != (YEARS, "all")]
-    sources = list(dict.fromkeys(p.gpp for p in shown))
+    sources = list(dict.fromkeys(p.run for p in shown))
     if not shown:
         return []
     figure = new_figure(9.0, 1.0 + 2.6 * len(sources))
@@ -59,15 +59,15 @@ def plot_distribution(out: Path, result: DistributionResult) -> list[str]:
     colours = dict(
         zip(("maize", "soybean", "winter_wheat", "alfalfa"), (MODEL, GIVEN, "#d9a441", "#7d5ba6"), strict=True)
     )
-    for i, gpp in enumerate(sources):
+    for i, run in enumerate(sources):
         for axes, what in zip(grid[i], (YEARS, MEANS), strict=True):
             axes.axvspan(-BAND, BAND, color="#eef1f4", zorder=0)
-            for p in [p for p in shown if (p.gpp, p.what) == (gpp, what)]:
+            for p in [p for p in shown if (p.run, p.what) == (run, what)]:
                 weights = np.full(len(p.percent), 100.0 / len(p.percent))
                 label = f"{p.crop.replace('_', ' ')}: {p.within:.0f} % within +-{BAND} %/yr"
                 colour = colours.get(p.crop, INK)
                 axes.hist(p.percent, edges, weights=weights, color=colour, alpha=0.6, label=label)
-            axes.set_title(f"{what}, {gpp} GPP", fontsize=9, color=INK)
+            axes.set_title(f"{what}, {run}", fontsize=9, color=INK)
             axes.set_ylabel("% of values", fontsize=8)
             axes.legend(fontsize=7, frameon=False)
             plain(axes)
