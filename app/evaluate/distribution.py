@@ -27,7 +27,7 @@ QUANTILES = (5, 25, 50, 75, 95)
 YEARS, MEANS = "single years", "mean of all years"
 OWN, GIVEN, SURVEYED = "own GPP", "given GPP", "own GPP, surveyed soils"
 SOIL = ("soc_content", "bulk_density", "sand", "clay", "field_capacity", "wilting_point", "ksat", "ph", "cec")
-EXPLAINING = ("soc_content", "bulk_density", "clay")
+EXPLAINING = ("soc_content", "clay")
 """What a straight line is drawn in: few, since a survey has few soils."""
 
 
