@@ -19,6 +19,10 @@ Layout of a folder of measurements (`.csv` or `.csv.gz`; first row = column name
     yield/us_county_yields.csv.gz   Needed: fips, year, crop, yield_t_ha (t/ha at market moisture). Optional: county.
     weather/..., kgml_da/...        daily weather of the yield panel's counties, named in `panelweather`, as published.
     soc/lte_soc_timeseries.csv      Needed: site, Year, treatment, soc_g_m2 (gC m-2).
+    soc/lte_sites.csv               Needed: site, lat, lon.
+    soc/lte_management/<site>/      <treatment>.sch, a DayCent schedule of each plot, and soils.in, its soil layers.
+    weather/midwest_lte_sites_daily_tmax_tmin_precip.csv.gz   weather of these sites. Needed: site (<place>_<state>),
+                         date, tmax_c, tmin_c, precip_mm.
 """
 
 from __future__ import annotations
