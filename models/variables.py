@@ -155,6 +155,7 @@ def _place_and_management() -> list[Variable]:
         Variable("residue_removed", "fraction of the residue above ground that is taken off the field", "1", "year",
                  "last", 0, 1),
         Variable("tillage", "soil disturbance: 0 none, 0.5 reduced, 1 ploughed", "1", "year", "last", 0, 1),
+        Variable("yield_expected", "yield expected from earlier years", CARBON_YEAR, "year", "last", 0, 2500),
     ]
 
 # fmt: on

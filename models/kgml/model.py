@@ -23,7 +23,9 @@ from .inputs import CLOSED, OTHER_CROPS, calendar_years, closed_days, paper_days
 from .network import Carry
 from .paper import Paper
 
-NEEDS = Needs(PROCESS_NEEDS.daily, PROCESS_NEEDS.annual, PROCESS_NEEDS.static, PROCESS_NEEDS.optional)
+NEEDS = Needs(
+    PROCESS_NEEDS.daily, PROCESS_NEEDS.annual, PROCESS_NEEDS.static, (*PROCESS_NEEDS.optional, "yield_expected")
+)
 DAILY = ("gpp", "ra", "rh", "reco", "nee", "et", "transpiration", "le", "h", "soil_moisture", "snow", "runoff", "lai",
          "biomass")  # fmt: skip
 OF_PROCESS = ("et", "transpiration", "le", "h", "soil_moisture", "snow", "runoff", "lai", "biomass")
