@@ -78,12 +78,33 @@ def read_recipe(path: Path) -> Recipe:
         raise BadRecipe(f"The recipe {path} is not valid at '{where}': {first['msg']}.") from error
 
 
-def train(recipe_path: Path, out: Path, data_dir: Path, told: Told = lambda *_: None) -> Card:
+def family_of(path: Path) -> str:
+    """The family that a recipe trains; "" where it does not say. Raises BadRecipe."""
+    try:
+        return str(tomllib.loads(path.read_text()).get("family", ""))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadRecipe(f"The recipe {path} cannot be read: {error}.") from error
+
+
+def train(
+    recipe_path: Path,
+    out: Path,
+    data_dir: Path,
+    told: Told = lambda *_: None,
+    work: Path | None = None,
+    workers: int | None = None,
+) -> Card:
     """Train by a recipe and write `out`/<name>/<version>; returns the card.
 
     The card's scores come from `fieldflux evaluate` on the same data, and from the coverage of the intervals.
-    Raises BadRecipe, BadMeasurements.
+    work, workers: of a long training, where it is kept to be gone on with (default `out`/.work/<name>-<version>), and
+    how many processes share it. Raises BadRecipe, BadMeasurements.
     """
+    if family_of(recipe_path) == "kgml":
+        from .kgml.training import read_kgml_recipe, train_kgml
+
+        kgml = read_kgml_recipe(recipe_path)
+        return train_kgml(kgml, data_dir, work or out / ".work" / f"{kgml.name}-{kgml.version}", out, workers, told)
     recipe = read_recipe(recipe_path)
     told(0.0, "reading the towers")
     towers = {tower.site: tower for tower in read_towers(data_dir)}
@@ -238,7 +259,7 @@ def _card(recipe: Recipe, records: Sequence[SiteRecord], data_dir: Path) -> Card
                 "latitude": (25, 60),
             },
         ),
-        data=tuple(_used(data, data_dir) for data in recipe.data),
+        data=tuple(used(data, data_dir) for data in recipe.data),
         splits={
             "train": "recipe.train",
             "held-out years": "all other days of the same towers; 2004 set the width of the intervals and nothing else",
@@ -263,23 +284,24 @@ def _card(recipe: Recipe, records: Sequence[SiteRecord], data_dir: Path) -> Card
             "The energy balance is closed by one factor for all towers.",
         ),
         made=datetime.now(UTC).date().isoformat(),
-        commit=_commit(),
+        commit=commit_of("../models/processes"),
     )
 
 
-def _used(data: Data, data_dir: Path) -> DataUsed:
+def used(data: Data, data_dir: Path) -> DataUsed:
+    """The file of a recipe with its checksum, where the folder has it."""
     found = sorted(data_dir.rglob(data.name))
     sha = hashlib.sha256(found[0].read_bytes()).hexdigest() if found else None
     return DataUsed(name=data.name, source=data.source, licence=data.licence, sha256=sha)
 
 
-def _commit() -> str:
-    """Commit of the code that trains, with "+" where files differ from it; empty outside a repository."""
+def commit_of(*parts: str) -> str:
+    """Commit of the code that trains, with "+" where files of `parts` differ from it; empty outside a repository."""
     here = Path(__file__).parent
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True).stdout
         changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no", "../models/processes"],
+            ["git", "status", "--porcelain", "--untracked-files=no", *parts],
             cwd=here, capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
     except (OSError, subprocess.CalledProcessError):

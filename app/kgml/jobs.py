@@ -15,8 +15,11 @@ import numpy as np
 import torch
 from fieldflux.app.evaluate.yieldsplit import split_yields
 from fieldflux.models.contract import Floats
+from fieldflux.models.kgml.closed import Closed
 from fieldflux.models.kgml.lessons import Lesson, walk
 from fieldflux.models.kgml.network import Carry, Outputs
+from fieldflux.models.kgml.paper import Paper
+from fieldflux.models.kgml.plain import Plain
 from fieldflux.models.kgml.responses import Probe
 from fieldflux.models.kgml.steps import (
     Progress,
@@ -67,38 +70,62 @@ class Job:
         return f"member {self.member}" + ("" if self.fold is None else f", fold {self.fold}")
 
 
+def synthetic_weights(job: Job) -> Path:
+    """Weights after steps 1 and 2."""
+    return job.folder / "synthetic.pt"
+
+
 def pretrained(job: Job) -> Path:
     """Weights after steps 1 to 4, which the folds share."""
     return job.folder / "pretrained.pt"
 
 
 def prepare(job: Job) -> None:
-    """Steps 1 to 4 of a member."""
-    if pretrained(job).exists():
+    """Steps 1 and 2 of a member: on synthetic runs."""
+    if synthetic_weights(job).exists():
         return
     _quietly()
-    recipe, network_recipe = job.recipe, job.recipe.network
-    seed = recipe.seed * 1000 + job.member
-    network = build(network_recipe, seed)
-    synthetic = _synthetic(job)
+    network_recipe, seed = job.recipe.network, _seed(job)
+    network = build(network_recipe, seed).to(_device())
     stages, pace = network_recipe.stages, network_recipe.pace
-    watch = _watch(job, "pre")
+    watch = _watch(job, "synthetic")
 
     def threshold(epoch: int) -> float:
         return pace.start * pace.growth**epoch
 
     if network_recipe.pretrained and network_recipe.knowledge:
+        synthetic = _synthetic(job)
         pretrain(network, synthetic, "yield_and_ra", stages.yield_and_ra, seed, watch, threshold)
         pretrain(network, synthetic, "fluxes", stages.fluxes, seed, watch)
     elif network_recipe.pretrained:
-        pretrain(network, synthetic, "everything", stages.fluxes, seed, watch)
-    _save(job.folder / "synthetic.pt", network.state_dict())
+        pretrain(network, _synthetic(job), "everything", stages.fluxes, seed, watch)
+    _save(synthetic_weights(job), network.state_dict())
+
+
+def harvest(job: Job) -> None:
+    """Steps 3 and 4 of a member: on county yields, and the fluxes once more on synthetic runs."""
+    if pretrained(job).exists():
+        return
+    _quietly()
+    recipe, seed = job.recipe.network, _seed(job)
+    network = _loaded(job, synthetic_weights(job))
+    watch = _watch(job, "pretrained")
     counties, checks = county_sets(job)
-    if counties and stages.county_yields.epochs:
-        tune_yields(network, counties, checks, network_recipe, seed, watch, _drawn(counties, seed))
-        if network_recipe.pretrained and network_recipe.knowledge:
-            pretrain(network, synthetic, "fluxes_again", stages.fluxes_again, seed, watch)
+    if counties and recipe.stages.county_yields.epochs:
+        tune_yields(network, counties, checks, recipe, seed, watch, _drawn(counties, seed))
+        if recipe.pretrained and recipe.knowledge:
+            pretrain(network, _synthetic(job), "fluxes_again", recipe.stages.fluxes_again, seed, watch)
     _save(pretrained(job), network.state_dict())
+
+
+def _seed(job: Job) -> int:
+    return job.recipe.seed * 1000 + job.member
+
+
+def _loaded(job: Job, path: Path) -> Closed | Paper | Plain:
+    network = build(job.recipe.network, _seed(job)).to(_device())
+    network.load_state_dict(torch.load(path, weights_only=True, map_location=_device()))
+    return network.eval()
 
 
 def tune(job: Job) -> None:
@@ -106,10 +133,8 @@ def tune(job: Job) -> None:
     if job.result.exists():
         return
     _quietly()
-    recipe = job.recipe
-    seed = recipe.seed * 1000 + job.member
-    network = build(recipe.network, seed)
-    network.load_state_dict(torch.load(pretrained(job), weights_only=True))
+    recipe, seed = job.recipe, _seed(job)
+    network = _loaded(job, pretrained(job))
     held = frozenset(() if job.fold is None else recipe.folds[job.fold])
     learning = tower_set(job, recipe.train, held)
     checks = tower_set(job, recipe.validation, held)
@@ -118,6 +143,9 @@ def tune(job: Job) -> None:
     tune_fluxes(
         network, learning, checks, recipe.network, seed, watch, _drawn(learning, seed), _probe(network, synthetic)
     )
+    counties, county_checks = county_sets(job) if job.fold is None else ([], [])
+    if counties and isinstance(network, Closed):
+        tune_yields(network, counties, county_checks, recipe.network, seed, watch, _drawn(counties, seed), again=True)
     if job.fold is not None:
         away = [one for one in tower_set(job, None, frozenset()) if one.group in held]
         write_walk(job.folder / f"fold-{job.fold}.npz", network, away)
@@ -166,9 +194,9 @@ def write_walk(path: Path, network: object, lessons: Sequence[Lesson]) -> None:
     def visit(one: Lesson, year: int, _: Carry, out: Outputs) -> None:
         length = one.days[year].gpp.shape[1]
         for name in ("ra", "rh", "nee"):
-            found.setdefault(f"{one.name}|{name}", []).append(getattr(out, name)[:, :length].numpy())
+            found.setdefault(f"{one.name}|{name}", []).append(getattr(out, name)[:, :length].cpu().numpy())
         found.setdefault(f"{one.name}|gpp", []).append(one.days[year].gpp.numpy())
-        found.setdefault(f"{one.name}|harvest", []).append(out.harvest[:, None].numpy())
+        found.setdefault(f"{one.name}|harvest", []).append(out.harvest[:, None].cpu().numpy())
 
     if lessons:
         walk(network, lessons, visit)  # type: ignore[arg-type]
@@ -227,7 +255,7 @@ def _synthetic(job: Job) -> Synthetic:
     taught = open_teaching(job.teaching)
     train, validation, _ = taught.split(job.recipe.seed)
     train = _suited(job, train)
-    return Synthetic(taught, train, _suited(job, validation), job.recipe.network)
+    return Synthetic(taught, train, _suited(job, validation), job.recipe.network, _device())
 
 
 def _suited(job: Job, runs: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
@@ -249,6 +277,10 @@ def _process(recipe: KgmlRecipe) -> Agroecosystem:
     return model
 
 
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _quietly() -> None:
     """One thread: the jobs share the machine's cores among themselves."""
     torch.set_num_threads(1)
@@ -256,5 +288,5 @@ def _quietly() -> None:
 
 def _save(path: Path, state: dict[str, torch.Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, path.with_suffix(".part"))
+    torch.save({n: v.cpu() for n, v in state.items()}, path.with_suffix(".part"))
     os.replace(path.with_suffix(".part"), path)

@@ -18,6 +18,7 @@ from .network import Carry, Outputs, packed, start_dense, unpacked, zeros
 
 FOCUS = 8.0  # attention logits lie within +-FOCUS
 RESIDUE_SCALE = 300.0  # gC m-2
+YIELD_SCALE = 250.0  # gC m-2
 MOST_HARVESTED = 0.8  # of what grew
 DRY = 3.0  # gC m-2 d-1, scale of Ra
 DECAY = 1.0  # gC m-2 d-1, scale of Rh
@@ -47,9 +48,10 @@ class Closed(nn.Module):
         self.hidden = hidden
         self.basis = GRU(inputs, hidden, 2)
         self.attention = _small(hidden)
-        self.share = _small(hidden + 4)
+        self.share = _small(hidden + 6)
         self.technology = nn.Parameter(torch.full((4,), -4.0))
         self.straw = nn.Parameter(torch.zeros(4))
+        self.trust = nn.Parameter(torch.zeros(4))
         self.gru_ra = GRU(hidden + inputs, hidden)
         self.head_ra = nn.Linear(hidden, 1)
         self.gru_rh = GRU(hidden + inputs + 3, hidden, 2)
@@ -59,6 +61,10 @@ class Closed(nn.Module):
         with torch.no_grad():  # respiration starts near its mean, not at softplus(0)
             self.head_ra.bias.fill_(-0.8)
             self.head_rh.bias.fill_(-0.5)
+
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
 
     def fresh(self, days: Days) -> dict[str, Tensor]:
         """Memory of nothing."""
@@ -107,10 +113,17 @@ class Closed(nn.Module):
         mass = carry["weight"] + (weight * before).sum(1)
         context = focus / mass.clamp(min=1e-6)[:, None]
         trend = (softplus(self.technology) * days.crop).sum(1) * days.year
-        logit = self.share(torch.cat([self.drop(context), days.crop], dim=1))[:, 0] + trend
-        share = MOST_HARVESTED * torch.sigmoid(logit)
+        # what earlier years yielded tells of soil and technology what no other input shows; where it is known, the
+        # harvest is a weighted geometric mean of it and of the network's own, so that it still rises with growth
+        known = ~torch.isnan(days.expected) & (days.expected > 0)
+        expected = torch.where(known, days.expected, torch.full_like(days.expected, YIELD_SCALE))
+        told = torch.stack([known.to(h.dtype), torch.log(expected / YIELD_SCALE)], dim=1)
+        logit = self.share(torch.cat([self.drop(context), days.crop, told], dim=1))[:, 0] + trend
         reaped = (happened & days.weighed).to(h.dtype) * torch.relu(grown)
-        grain = share * reaped
+        alone = MOST_HARVESTED * torch.sigmoid(logit) * reaped
+        trust = torch.where(known, (torch.sigmoid(self.trust) * days.crop).sum(1), torch.zeros_like(trend))
+        both = expected**trust * alone.clamp(min=1e-3) ** (1.0 - trust)
+        grain = torch.where(reaped > 0, torch.minimum(both, MOST_HARVESTED * reaped), torch.zeros_like(both))
         straw = (torch.sigmoid(self.straw + 0.6) * days.crop).sum(1) * days.removed * (reaped - grain)
         harvested = grain + straw
 

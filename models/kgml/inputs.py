@@ -69,7 +69,8 @@ class Days:
     x: [B, D, F] features, z-scored. gpp: [B, D], gC m-2 d-1. standing: [B, D], 1 between sowing and harvest, NaN where
     the dates are unknown. event: [B], the day of harvest among the D, -1 for none. weighed: [B], whether a harvest of
     this year brings a yield. crop: [B, 4], the crop of the year. year: [B], z-scored. soc: [B], stock of 0-30 cm by
-    SOC_REFERENCE. removed: [B], fraction of straw taken off. length: [B] days that count (the rest is padding).
+    SOC_REFERENCE. removed: [B], fraction of straw taken off. expected: [B], the harvest that earlier years let expect,
+    gC m-2, NaN where unknown. length: [B] days that count (the rest is padding).
     """
 
     x: Tensor
@@ -81,6 +82,7 @@ class Days:
     year: Tensor
     soc: Tensor
     removed: Tensor
+    expected: Tensor
     length: Tensor
 
     @property
@@ -171,7 +173,7 @@ def closed_days(forcing: Forcing, gpp: Floats, measured: Floats, year: int) -> D
     event = np.where((own >= 0) & (event >= doy[0]) & (event <= doy[-1]), event - doy[0], -1)
     return _days(
         _scaled(columns, CLOSED, shape), gpp[:, days], np.where(dated > 0, standing, np.nan), event, own,
-        year, soc_stock(static), seasons.removed[:, k], shape,
+        year, soc_stock(static), seasons.removed[:, k], _expected(part, k), shape,
     )  # fmt: skip
 
 
@@ -222,7 +224,7 @@ def paper_days(forcing: Forcing, gpp: Floats, year: int) -> Days:
     static = {n: np.asarray(v, dtype=np.float64) for n, v in part.static.items()}
     return _days(
         _scaled(columns, PAPER, shape), gpp[:, days][:, :PAPER_DAYS], np.ones(shape), np.full(part.cells, 299), own,
-        year, soc_stock(static), seasons.removed[:, k], shape,
+        year, soc_stock(static), seasons.removed[:, k], _expected(part, k), shape,
     )  # fmt: skip
 
 
@@ -235,6 +237,7 @@ def _days(
     year: int,
     stock: Floats,
     removed: Floats,
+    expected: Floats,
     shape: tuple[int, int],
 ) -> Days:
     def real(values: Floats) -> Tensor:
@@ -251,8 +254,15 @@ def _days(
         year=torch.full((shape[0],), technology),
         soc=real(stock / SOC_REFERENCE),
         removed=real(removed),
+        expected=real(expected),
         length=torch.full((shape[0],), shape[1]),
     )
+
+
+def _expected(forcing: Forcing, k: int) -> Floats:
+    if "yield_expected" not in forcing.annual:
+        return np.full(forcing.cells, np.nan)
+    return np.asarray(forcing.annual["yield_expected"], dtype=np.float64)[:, k]
 
 
 def _scaled(

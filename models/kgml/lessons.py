@@ -79,6 +79,8 @@ def lesson(
 class Samples:
     """Single years of lessons, cells of all together: their days, the memory that they start from, the targets.
 
+    All on the network's device but `place` and `year`.
+
     place: [B], index of the lesson. year: [B].
     """
 
@@ -90,8 +92,9 @@ class Samples:
 
     def take(self, chosen: Tensor) -> Samples:
         """Some of the cells."""
+        there = chosen.to(self.days.x.device)
         return Samples(
-            self.days.take(chosen), {n: v[chosen] for n, v in self.carry.items()}, self.targets.take(chosen),
+            self.days.take(there), {n: v[there] for n, v in self.carry.items()}, self.targets.take(there),
             self.place[chosen], self.year[chosen],
         )  # fmt: skip
 
@@ -107,10 +110,11 @@ def walk(
     Lessons of one calendar year run as one batch. No gradient.
     """
     carries: dict[int, Carry] = {}
+    device = network.device()
 
     def through(year: int, seen: bool, there: Sequence[int]) -> None:
         parts = [lessons[i].days[year] for i in there]
-        days = joined(parts)
+        days = joined(parts).to(device)
         before = _together([carries.get(i) for i in there], parts, network, days)
         out, after = network(days, before)
         at = 0
@@ -173,7 +177,7 @@ def samples(network: Network, lessons: Sequence[Lesson], weights: Mapping[str, f
     if not learning:
         raise ValueError("No lesson has a year to learn from. Give at least one training year.")
     walk(network, learning, visit, lambda one: max(one.train))
-    whole = joined(days)
+    whole = joined(days).to(network.device())
     longest = whole.gpp.shape[1]
 
     def padded(values: list[Tensor]) -> Tensor:
@@ -183,6 +187,7 @@ def samples(network: Network, lessons: Sequence[Lesson], weights: Mapping[str, f
     # points of one place, year and crop are one county's
     targets = Targets(
         reco=padded(found["reco"]), nee=padded(found["nee"]), harvest=torch.cat(found["harvest"]),
-        weight=torch.cat(found["weight"]), owner=(place * 10000 + year) * 8 + whole.crop.argmax(1),
+        weight=torch.cat(found["weight"]), owner=(place * 10000 + year) * 8 + whole.crop.argmax(1).cpu(),
     )  # fmt: skip
-    return Samples(whole, {n: torch.cat([c[n] for c in carries]) for n in carries[0]}, targets, place, year)
+    carry = {n: torch.cat([c[n] for c in carries]) for n in carries[0]}
+    return Samples(whole, carry, targets.to(network.device()), place, year)

@@ -31,6 +31,10 @@ class Targets:
     weight: Tensor | None = None
     owner: Tensor | None = None
 
+    def to(self, device: torch.device | str) -> Targets:
+        """The same on a device."""
+        return Targets(*(None if v is None else v.to(device) for v in (getattr(self, n) for n in Targets.__slots__)))
+
     def take(self, chosen: Tensor) -> Targets:
         """Some of the samples."""
         return Targets(*(None if v is None else v[chosen] for v in (getattr(self, n) for n in Targets.__slots__)))

@@ -22,6 +22,7 @@ from .closed import Closed
 from .inputs import CLOSED, OTHER_CROPS, calendar_years, closed_days, paper_days, span_of
 from .network import Carry
 from .paper import Paper
+from .plain import Plain
 
 NEEDS = Needs(
     PROCESS_NEEDS.daily, PROCESS_NEEDS.annual, PROCESS_NEEDS.static, (*PROCESS_NEEDS.optional, "yield_expected")
@@ -30,11 +31,11 @@ DAILY = ("gpp", "ra", "rh", "reco", "nee", "et", "transpiration", "le", "h", "so
          "biomass")  # fmt: skip
 OF_PROCESS = ("et", "transpiration", "le", "h", "soil_moisture", "snow", "runoff", "lai", "biomass")
 ANNUAL = ("yield", "residue", "delta_soc")
-SUMS = ("gpp", "ra", "rh", "harvest")
+SUMS = ("year_gpp", "year_ra", "year_rh", "year_harvest")  # of the year so far
 SPIN_UP_YEARS = 2  # the first years of a record, after which it begins again
 CELLS = 512  # of one pass through a network: more do not fit the processor's cache
 
-AnyNetwork = Closed | Paper
+AnyNetwork = Closed | Paper | Plain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,8 +164,8 @@ class Kgml:
         for k, year in enumerate(calendar_years(forcing)):
             span = span_of(forcing, year)
             for name in ("gpp", "ra", "rh"):
-                so_far[name] += daily[name][:, :, span].sum(axis=2, dtype=np.float64)
-            so_far["harvest"] += np.where(known[:, forcing.years.index(year)], harvest[:, :, k], np.nan)
+                so_far[f"year_{name}"] += daily[name][:, :, span].sum(axis=2, dtype=np.float64)
+            so_far["year_harvest"] += np.where(known[:, forcing.years.index(year)], harvest[:, :, k], np.nan)
             if year not in closing:
                 continue
             gpp, ra, rh, taken = (so_far[n] for n in SUMS)
@@ -238,6 +239,12 @@ def weights_of(networks: Sequence[AnyNetwork], table: Floats) -> dict[str, Float
     return {**found, "table": np.asarray(table, dtype=np.float64)}
 
 
+def _network(variant: str, hidden: int) -> AnyNetwork:
+    if variant == "paper":
+        return Paper()
+    return Plain(len(CLOSED), hidden) if variant == "plain" else Closed(hidden)
+
+
 def load(checkpoint: Checkpoint, device: str = "cpu") -> Kgml:
     """The ensemble of a checkpoint. Raises BadCheckpoint where its weights are not those of this version's networks."""
     card = checkpoint.card
@@ -250,8 +257,7 @@ def load(checkpoint: Checkpoint, device: str = "cpu") -> Kgml:
     of_recipe = card.recipe.get("network", {})
     networks: list[AnyNetwork] = []
     for m in range(card.members):
-        network: AnyNetwork
-        network = Paper() if of_recipe.get("variant") == "paper" else Closed(int(of_recipe.get("hidden", 32)))
+        network = _network(str(of_recipe.get("variant", "closed")), int(of_recipe.get("hidden", 32)))
         own = {n.split(".", 1)[1]: v for n, v in checkpoint.weights.items() if n.startswith(f"{m}.")}
         try:
             network.load_state_dict({n: torch.from_numpy(np.array(v)) for n, v in own.items()})
@@ -264,4 +270,4 @@ def load(checkpoint: Checkpoint, device: str = "cpu") -> Kgml:
     return Kgml(card, tuple(networks), Agroecosystem(card, np.asarray(table, dtype=np.float64), "cpu"), device)
 
 
-__all__ = ["CLOSED", "Kgml", "load", "weights_of"]
+__all__ = ["Kgml", "load", "weights_of"]

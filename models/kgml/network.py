@@ -38,6 +38,10 @@ class Network(Protocol):
         """Memory of nothing."""
         ...
 
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        ...
+
 
 def detached(carry: Carry) -> dict[str, Tensor]:
     """The memory without its gradient: back-propagation is cut here."""

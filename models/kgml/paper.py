@@ -50,6 +50,10 @@ class Paper(nn.Module):
         self.drop = nn.Dropout(dropout)
         start_dense(self)
 
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
     def fresh(self, days: Days) -> dict[str, Tensor]:
         """Hidden states of nothing."""
         return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,9 +46,10 @@ from .responses import (
 )
 
 Runs = NDArray[np.int64]
-YIELD_MODULES = ("attention", "share", "technology", "straw", "yields")
+YIELD_MODULES = ("attention", "share", "technology", "straw", "trust", "yields")
 FLUX_MODULES = ("gru_ra", "head_ra", "gru_rh", "head_rh", "gru_nee", "head_nee", "gru_flux", "head_flux")
 CLIP = 1.0
+KNOWN = 0.5  # share of synthetic runs whose usual harvest the network is told
 RENEW = 8  # epochs between two walks that renew the memories at the start of the samples
 VALIDATED_YEARS = 4
 
@@ -69,6 +70,10 @@ class Taught(Protocol):
 
     def targets(self, runs: Runs, year: int) -> Mapping[str, Floats]:
         """ "gpp", "ra", "rh" [n, D]; "yield" [n], NaN for none."""
+        ...
+
+    def usual_harvest(self, runs: Runs, year: int) -> Floats:
+        """[n] mean harvest of the same crop in the run's other years, gC m-2; NaN where it has none."""
         ...
 
 
@@ -118,6 +123,7 @@ def _learn(
     batches: Callable[[np.random.Generator, int], Iterator[Batch]],
     validate: Callable[[], float],
     watch: Watch,
+    mixed: bool = False,
 ) -> None:
     """Train the modules that `rates` names (prefix -> share of the stage's rate); the rest stays as it is."""
     chosen = {n: p for n, p in network.named_parameters() if n.split(".")[0] in rates}
@@ -129,12 +135,13 @@ def _learn(
     file = None if watch.folder is None else watch.folder / f"{step}.pt"
     first, best, kept, waited = 0, float("inf"), _copy(network), 0
     if file is not None and file.exists():
-        saved = torch.load(file, weights_only=True)
+        saved = torch.load(file, weights_only=True, map_location=next(network.parameters()).device)
         network.load_state_dict(saved["network"])
         first, best, kept, waited = saved["epoch"], saved["best"], saved["kept"], saved["waited"]
         optimiser.load_state_dict(saved["optimiser"])
         schedule.load_state_dict(saved["schedule"])
     begun = time.monotonic()
+    device = next(network.parameters()).device
     for epoch in range(first, stage.epochs):
         if waited >= stage.patience:
             break
@@ -147,7 +154,8 @@ def _learn(
         total, count = 0.0, 0
         for forward, number in batches(np.random.default_rng([seed, _number(0, step, 0), epoch]), epoch):
             optimiser.zero_grad(set_to_none=True)
-            loss = forward()
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed and device.type == "cuda"):
+                loss = forward()
             loss.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(list(chosen.values()), CLIP)
             if torch.isfinite(norm):
@@ -196,6 +204,7 @@ class Synthetic:
     train: Runs
     validation: Runs
     recipe: NetworkRecipe
+    device: str = "cpu"
 
     def year(self, runs: Runs, year: int, rng: np.random.Generator | None) -> tuple[Days, Targets]:
         """A year of some runs. rng (the same for each year of a batch): hides dates, spoils GPP; None: neither."""
@@ -206,6 +215,9 @@ class Synthetic:
         given, hidden = gpp, np.zeros(len(runs), dtype=bool)
         measured = np.ones_like(gpp)
         if rng is not None and self.recipe.variant != "paper":
+            usual = np.where(rng.random(len(runs)) < KNOWN, self.taught.usual_harvest(runs, year), np.nan)
+            usual = usual * np.exp(0.1 * rng.normal(size=len(runs)))
+            forcing = replace(forcing, annual={**forcing.annual, "yield_expected": np.stack([usual, usual], axis=1)})
             draw = rng.random(len(runs))
             hidden = draw < self.recipe.undated
             wrong = (draw >= self.recipe.undated) & (draw < self.recipe.undated + self.recipe.noisy)
@@ -224,7 +236,8 @@ class Synthetic:
                 days = undated(days, torch.from_numpy(hidden))
                 harvest[hidden] = np.nan
         real = torch.from_numpy
-        return days, Targets(ra=real(ra), rh=real(rh), nee=real(nee), harvest=real(harvest))
+        targets = Targets(ra=real(ra), rh=real(rh), nee=real(nee), harvest=real(harvest))
+        return days.to(self.device), targets.to(self.device)
 
 
 def undated(days: Days, hidden: Tensor) -> Days:
@@ -237,7 +250,7 @@ def undated(days: Days, hidden: Tensor) -> Days:
     event[hidden] = -1
     crop = torch.where(hidden[:, None], torch.zeros_like(days.crop), days.crop)
     return Days(x, days.gpp, standing, event, days.weighed & ~hidden, crop, days.year, days.soc, days.removed,
-                days.length)  # fmt: skip
+                days.expected, days.length)  # fmt: skip
 
 
 def _errors_of_gpp(rng: np.random.Generator, count: int, length: int) -> Floats:
@@ -322,7 +335,7 @@ def pretrain(
                     total += float(loss_of(out, days, targets, None))
         return total / (VALIDATED_YEARS - 1)
 
-    _learn(network, step, stage, rates, seed, batches, validate, watch)
+    _learn(network, step, stage, rates, seed, batches, validate, watch, synthetic.recipe.mixed)
 
 
 def _probe(synthetic: Synthetic, carry: Carry, runs: Runs, year: int, count: int) -> Probe:
@@ -364,11 +377,17 @@ def tune_yields(
     seed: int,
     watch: Watch,
     weights: Mapping[str, float] | None = None,
+    again: bool = False,
 ) -> None:
-    """Step 3: yields of counties; attention and yield head, and GRU_Basis at a fifth of the rate."""
+    """Step 3: yields of counties; attention and yield head, and GRU_Basis at a fifth of the rate.
+
+    again: once more after the fluxes, whose growth the closed variant's harvest is a share of; GRU_Basis stays.
+    """
     stage = recipe.stages.county_yields
     knowing = recipe.knowledge
-    rates = {**dict.fromkeys(YIELD_MODULES, 1.0), "basis": 0.2 if knowing else 1.0}
+    rates = dict.fromkeys(YIELD_MODULES, 1.0)
+    if not again:
+        rates["basis"] = 0.2 if knowing else 1.0
     held: dict[str, Samples] = {"": samples(network, counties, weights)}
     checked = samples(network, validation)
 
@@ -406,7 +425,17 @@ def tune_yields(
             out, _ = network(checked.days, checked.carry)
             return float(losses.county_yields(out, checked.targets, float("inf")))
 
-    _learn(network, "county_yields", stage, rates, seed, batches, validate, watch)
+    _learn(
+        network,
+        "county_yields_again" if again else "county_yields",
+        stage,
+        rates,
+        seed,
+        batches,
+        validate,
+        watch,
+        recipe.mixed,
+    )
 
 
 def _yield_slopes(network: Paper, part: Samples) -> Tensor:
@@ -491,7 +520,7 @@ def tune_fluxes(
                 + losses.masked_mean(losses.squares(out.nee, nee, losses.SD["nee"]), nee)
             )
 
-    _learn(network, "towers", stage, rates, seed, batches, validate, watch)
+    _learn(network, "towers", stage, rates, seed, batches, validate, watch, recipe.mixed)
 
 
 def _curves(network: Closed | Paper | Plain, probe: Probe) -> list[Curve]:

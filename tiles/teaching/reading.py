@@ -75,6 +75,17 @@ class Teaching:
         daily = {name: self._days(name, runs, year) for name in self.daily}
         return daily | {name: values[runs, y] for name, values in self.annual.items()}
 
+    def usual_harvest(self, runs: Indices, year: int) -> NDArray[np.float64]:
+        """[n] mean harvest of the same crop in the run's other years, gC m-2; NaN where it has none."""
+        y = self._year(year)
+        crop = np.asarray(self.inputs.annual["crop"])[runs]
+        harvest = np.asarray(self.annual["yield"], dtype=np.float64)[runs]
+        same = (crop == crop[:, [y]]) & np.isfinite(harvest)
+        same[:, y] = False
+        count = same.sum(axis=1)
+        total = np.where(same, harvest, 0.0).sum(axis=1)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
     def record(self, runs: Indices) -> Forcing:
         """All the years of some runs at once, as the teacher read them: without given GPP."""
         return whole_record(self.inputs.of(runs), self.weather, self.years)

@@ -1,0 +1,199 @@
+"""The whole training of KGML-ag-Carbon: teaching set, members, folds, intervals, scores, checkpoint."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from fieldflux.app.evaluate.yieldsplit import split_yields
+from fieldflux.app.train import BadRecipe, Data, commit_of, used
+from fieldflux.models.card import Card, DataUsed, Domain, Score
+from fieldflux.models.checkpoint import write_checkpoint
+from fieldflux.models.contract import Floats
+from fieldflux.models.kgml.inputs import CLOSED, PAPER
+from fieldflux.models.kgml.model import ANNUAL, DAILY, NEEDS, weights_of
+from fieldflux.models.kgml.steps import build
+from fieldflux.models.processes.agroecosystem.model import Agroecosystem
+from fieldflux.models.processes.agroecosystem.parameters import CROP_NAMES, NAMES
+from fieldflux.models.registry import Registry
+from fieldflux.tiles.measurements.panel import read_panel
+from fieldflux.tiles.teaching import teach
+from pydantic import ValidationError
+
+from .jobs import Job, Told, harvest, prepare, run_jobs, tune
+from .recipe import KgmlRecipe
+
+
+def read_kgml_recipe(path: Path) -> KgmlRecipe:
+    """The recipe of a TOML file. Raises BadRecipe, naming the entry that is wrong."""
+    try:
+        return KgmlRecipe.model_validate(tomllib.loads(path.read_text()))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadRecipe(f"The recipe {path} cannot be read: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the recipe"
+        raise BadRecipe(f"The recipe {path} is not valid at '{where}': {first['msg']}.") from error
+
+
+def train_kgml(
+    recipe: KgmlRecipe, data: Path, work: Path, out: Path, workers: int | None = None, told: Told = lambda *_: None
+) -> Card:
+    """Train by a recipe and write `out`/<name>/<version>; returns the card.
+
+    work: where the teaching set and all that was done lie; the same call goes on from there. workers: processes, one
+    thread each; default one per core. A file "stop" in `work` ends it at the next epoch.
+    Raises BadTeaching, BadMeasurements, Cancelled.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    workers = workers or os.cpu_count() or 1
+
+    def part(first: float, last: float) -> Told:
+        return lambda fraction, doing: told(first + (last - first) * fraction, doing)
+
+    taught = work / "teaching"
+    if recipe.network.pretrained:
+        teach(recipe.teaching, data, taught, part(0.0, 0.05))
+    members = [Job(recipe, data, taught, work, m) for m in range(recipe.members)]
+    run_jobs(members, prepare, workers, part(0.05, 0.4))
+    run_jobs(members, harvest, workers, part(0.4, 0.6))
+    run_jobs(members, tune, workers, part(0.6, 0.7))
+    folds = [
+        Job(recipe, data, taught, work, m, k) for k in range(len(recipe.folds)) for m in range(recipe.fold_members)
+    ]
+    if folds:
+        run_jobs(folds, tune, workers, part(0.7, 0.9))
+    return finish(recipe, data, work, out, part(0.9, 1.0))
+
+
+def finish(recipe: KgmlRecipe, data: Path, work: Path, out: Path, told: Told = lambda *_: None) -> Card:
+    """From the members' weights: intervals from the folds, scores, the checkpoint with its card."""
+    from fieldflux.app.evaluate import evaluate
+    from fieldflux.app.evaluate.report import to_scores
+
+    from .unseen import at_unseen_sites
+
+    table = _table(recipe)
+    networks = []
+    for member in range(recipe.members):
+        network = build(recipe.network, 0)
+        network.load_state_dict(torch.load(work / f"member-{member}" / "final.pt", weights_only=True))
+        networks.append(network.eval())
+    panel = read_panel(data)
+    card = _card(recipe, data, split_yields(panel).train_counties(panel))
+    weights = weights_of(networks, table)
+    folder = out / recipe.name / recipe.version
+    write_checkpoint(folder, card, weights)
+    told(0.1, "scoring on held-out data")
+    with TemporaryDirectory() as tables:
+        parts = ("towers", "county", "yields")
+        report = evaluate(f"{recipe.name}/{recipe.version}", data, Path(tables), parts, Registry((out,)))
+    scores: tuple[Score, ...] = tuple(to_scores(report))
+    if recipe.folds:
+        told(0.7, "scoring at unseen sites")
+        rules, unseen = at_unseen_sites(recipe, data, work, out)
+        card = card.model_copy(update={"intervals": rules})
+        scores += unseen
+    return write_checkpoint(folder, card.model_copy(update={"scores": scores}), weights)
+
+
+def _table(recipe: KgmlRecipe) -> Floats:
+    model = Registry().load(recipe.process)
+    if not isinstance(model, Agroecosystem):
+        raise BadRecipe(f"A KGML recipe's process must be an agro-ecosystem model; '{recipe.process}' is none.")
+    return model.table
+
+
+def _card(recipe: KgmlRecipe, data: Path, counties: dict[str, list[int]]) -> Card:
+    paper = recipe.network.variant == "paper"
+    process = Registry().card(recipe.process)
+    features = [name for name, _, _ in (PAPER if paper else CLOSED)]
+    return Card(
+        name=recipe.name,
+        version=recipe.version,
+        title=f"KGML-ag-Carbon, {recipe.network.variant} variant",
+        family="kgml",
+        description=(
+            "Knowledge-guided hierarchical GRU after Liu et al. 2024 (Nature Communications 15:357). GPP is the given "
+            "one (satellite, tower) or, where there is none, the process model's; networks give autotrophic and "
+            "heterotrophic respiration and the harvest. "
+            + (
+                "The published network; its own NEE head is not served: NEE is Ra + Rh - GPP here."
+                if paper
+                else "Closed by construction: Ra, Rh >= 0, NEE = Ra + Rh - GPP, residue is what the harvest left, Rh "
+                "is linear in soil organic carbon."
+            )
+            + " Water, energy and leaf area are the process model's."
+        ),
+        weights_sha256="",
+        members=recipe.members,
+        needs_daily=NEEDS.daily,
+        needs_annual=NEEDS.annual,
+        needs_static=NEEDS.static,
+        optional=NEEDS.optional,
+        outputs=(*DAILY, *ANNUAL),
+        answers=("crop", "sowing_doy", "harvest_doy", "irrigated", "residue_removed", "tillage"),
+        domain=Domain(
+            crops=(*CROP_NAMES, "other crop"),
+            climates="temperate cropland of the Corn Belt, the Sacramento delta and Europe between 38 and 55 degrees",
+            years="fluxes 2001-2020, yields 1980-2020; CO2 near 345-415 ppm",
+            ranges={
+                **process.domain.ranges,
+                "tmean": (-35.0, 38.0),
+                "vpd": (0.0, 5.0),
+                "srad": (0.0, 36.0),
+                "precip": (0.0, 200.0),
+            },
+        ),
+        interval={n: f for n, f in process.interval.items() if n in ("le", "h")},
+        data=(
+            *(used(Data(**one.model_dump()), data) for one in recipe.data),
+            DataUsed(
+                name=recipe.process, source="this project", licence=process.licence, used_for="teacher, GPP, water"
+            ),
+        ),
+        splits={
+            "train": "recipe.train",
+            "held-out years": "years of the same towers in neither recipe.train nor recipe.validation",
+            "unseen tower (left out by group)": "recipe.folds: networks that never saw the towers of their fold",
+            "counties": "recipe.train_counties; all other counties and years are held out",
+        },
+        recipe={
+            **recipe.model_dump(mode="json", exclude={"data", "train"}),
+            "train": _seen(recipe),
+            "train_counties": counties,
+            "network": {**recipe.network.model_dump(mode="json"), "features": features},
+            "parameters": list(NAMES),
+        },
+        known_faults=_faults(recipe),
+        made=datetime.now(UTC).date().isoformat(),
+        commit=commit_of("../models/kgml", "../app/kgml"),
+    )
+
+
+def _seen(recipe: KgmlRecipe) -> dict[str, list[int]]:
+    """Site -> years that the training saw, be it to learn from or to choose the epoch by: neither is a test."""
+    sites = [*recipe.train, *(s for s in recipe.validation if s not in recipe.train)]
+    return {s: sorted({*recipe.train.get(s, ()), *recipe.validation.get(s, ())}) for s in sites}
+
+
+def _faults(recipe: KgmlRecipe) -> tuple[str, ...]:
+    found = [
+        "GPP where none is given is the process model's, with its errors: it was calibrated at Mead and US-Bi1 alone.",
+        "Soil organic carbon moves Rh through the measured stock only; the stock is not updated from year to year.",
+        "The training years of a site and those that chose the epoch are both called trained.",
+        "A harvest date is an input: where it is a typical one, the residue's pulse comes on that day.",
+        "Alfalfa's cuts are counted at the end of the year, as one harvest.",
+        "No nitrogen, cover crop, pests, hail or lodging: no data that teach them are here.",
+        "Daily rain at most European towers is drawn from monthly means.",
+    ]
+    if recipe.network.variant == "paper":
+        found.append("Knows maize and soybean only; pH, cation exchange and wind stand at their means where unknown.")
+    return tuple(found)
+
+
+__all__ = ["finish", "read_kgml_recipe", "train_kgml"]
