@@ -15,7 +15,6 @@ from fieldflux.app.evaluate.yieldfloors import (
     RIDGE,
     county_trend,
     floors_of,
-    line_before,
     season_weather,
     state_trend,
     tabulate,
@@ -112,16 +111,6 @@ def test_the_real_split_holds_out_counties_and_years_that_have_yields(data_dir: 
 
 
 # --- floors ----------------------------------------------------------------------------------------------
-
-
-def test_a_line_knows_earlier_years_alone_and_needs_enough_of_them() -> None:
-    years = np.arange(2000, 2020)
-    values = np.where(years < 2015, 3.0 + 0.5 * (years - 2000), 99.0)
-    assert line_before(2015, years, values) == pytest.approx(3.0 + 0.5 * 15)
-    assert np.isnan(line_before(2009, years, values))
-    long = np.arange(1940, 2000)
-    bent = np.where(long < 1970, 0.0, long - 1970.0)
-    assert line_before(2000, long, bent) == pytest.approx(30.0)
 
 
 def test_trends_and_means_by_hand(panel: tuple[CountyRecord, ...], split: YieldSplit) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fieldflux.models.contract import Forcing
+from fieldflux.models.crops import CROPS
 from fieldflux.models.variables import VARIABLES
 from fieldflux.tiles.measurements import (
     BadMeasurements,
@@ -20,6 +22,7 @@ from fieldflux.tiles.measurements import (
 )
 from fieldflux.tiles.measurements.panel import PANEL_CROPS
 from fieldflux.tiles.measurements.panelsoil import Pedons, Soils, points_of
+from fieldflux.tiles.measurements.trend import line_before, lines_before
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +122,53 @@ def test_a_folder_without_weather_has_no_counties_and_a_bad_file_is_a_sentence(t
     (tmp_path / "weather" / "ames_ia_daily_1980_2019.csv").write_text("date,maxt_c\n1980-01-01,3\n")
     with pytest.raises(BadMeasurements, match="no column 'mint_c', 'rain_mm', 'radn_MJm2'"):
         read_panel(tmp_path)
+
+
+# --- the expected yield ---------------------------------------------------------------------------------
+
+
+def test_a_line_knows_earlier_years_alone_and_needs_enough_of_them() -> None:
+    years = np.arange(2000, 2020)
+    values = np.where(years < 2015, 3.0 + 0.5 * (years - 2000), 99.0)
+    assert line_before(2015, years, values) == pytest.approx(3.0 + 0.5 * 15)
+    assert np.isnan(line_before(2009, years, values))
+    long = np.arange(1940, 2000)
+    bent = np.where(long < 1970, 0.0, long - 1970.0)
+    assert line_before(2000, long, bent) == pytest.approx(30.0)
+
+
+def test_what_is_expected_does_not_know_its_own_year_nor_later_ones() -> None:
+    years = np.arange(2000, 2021)
+    history = (years, 5.0 + 0.1 * (years - 2000))
+    spoiled = (years, np.where(years < 2015, history[1], 50.0))
+    wanted = (2008, 2012, 2015)
+    found = lines_before(wanted, history)
+    np.testing.assert_allclose(found, [np.nan, 6.2, 6.5])
+    np.testing.assert_array_equal(lines_before(wanted, spoiled), found)
+    assert np.isnan(lines_before(wanted, None)).all()
+
+
+def test_the_expected_yield_is_that_of_the_crop_that_stands() -> None:
+    years = np.arange(2000, 2021)
+    known = replace(record(), history={"maize": (years, np.full(21, 11.0))})
+    forcing = county_forcing(known)
+    maize = forcing.annual["crop"] == 1
+    np.testing.assert_allclose(forcing.annual["yield_expected"][maize], CROPS["maize"].carbon_m2(11.0))
+    assert np.isnan(forcing.annual["yield_expected"][~maize]).all()
+    assert np.isnan(county_forcing(record()).annual["yield_expected"]).all()
+    both = stack([forcing, county_forcing(record("2"))])
+    assert np.isfinite(both.annual["yield_expected"]).sum() == maize.sum()
+
+
+def test_counties_with_a_history_expect_a_yield_within_the_range(panel: dict[str, CountyRecord]) -> None:
+    low, high = VARIABLES["yield_expected"].low, VARIABLES["yield_expected"].high
+    for one in panel.values():
+        for crop, expected in one.expected.items():
+            assert expected.shape == (len(one.years),)
+            values = CROPS[crop].carbon_m2(1.0) * expected[np.isfinite(expected)]
+            assert ((values > low) & (values < high)).all(), (one.fips, crop)
+    assert not any(np.isfinite(values).any() for values in panel["17003"].expected.values())
+    assert np.isfinite(panel["17001"].expected["maize"]).all()
 
 
 # --- forcing ---------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from fieldflux.models.scores import score
 from fieldflux.tiles.measurements import CountyRecord
+from fieldflux.tiles.measurements.trend import FEWEST, WINDOW, line_before
 from numpy.typing import NDArray
 
 from .yieldsplit import TRAINING, UNSEEN, YieldSplit
@@ -21,8 +22,6 @@ STATE_TREND = "state trend"
 MEAN = "training mean"
 RIDGE = "ridge"
 BOOSTING = "boosting"
-FEWEST = 10
-WINDOW = 30
 SEEDS = 5
 DESCRIBED: Mapping[str, str] = {
     COUNTY_TREND: f"straight line through the county's last {WINDOW} earlier reported years (at least {FEWEST}; else "
@@ -121,14 +120,6 @@ def _place(record: CountyRecord) -> tuple[float, float]:
 
 
 # --- trends and means ------------------------------------------------------------------------------------
-
-
-def line_before(year: int, years: Years, values: Array) -> float:
-    """The straight line through the last WINDOW reported years before `year`, at it; NaN with fewer than FEWEST."""
-    earlier = np.flatnonzero(years < year)[-WINDOW:]
-    if len(earlier) < FEWEST:
-        return float("nan")
-    return float(np.polyfit(years[earlier] - year, values[earlier], 1)[1])
 
 
 def county_trend(panel: Sequence[CountyRecord], table: YieldTable) -> Array:

@@ -18,14 +18,15 @@ from .gpp import SLOPE
 from .panelsoil import county_soil, points_of, read_pedons, read_surveys
 from .panelweather import CountyWeather, read_county_weather
 from .tables import Array, find, numbers, read_table
-from .yields import YIELDS
+from .trend import lines_before
+from .yields import YIELDS, read_histories
 
 PANEL_CROPS = (MAIZE.name, SOYBEAN.name)
 PHASES = 2
 # Not in the file of yields, so not named there.
 _UNREPORTED = {"17003": "Alexander"}
 _STATES = {"17": ("Illinois", ILLINOIS), "19": ("Iowa", IOWA)}
-_NAMES = {"corn": MAIZE.name, "soy": SOYBEAN.name, "soybean": SOYBEAN.name}
+_NAMES = {"corn": MAIZE.name, "soy": SOYBEAN.name, "soybean": SOYBEAN.name}  # of the satellite's files
 _MANAGEMENT = {"tillage": 0.5, "irrigated": 0.0, "residue_removed": 0.0}
 
 
@@ -59,6 +60,14 @@ class CountyRecord:
         """[day] datetime64[D]."""
         return np.asarray(days_of(list(self.years)))
 
+    @property
+    def expected(self) -> Mapping[str, Array]:
+        """crop -> [year] t ha-1 at market moisture, on the line through the county's earlier reports (`line_before`).
+
+        NaN where it has too few of them. It is what the floor "county trend" says, before that falls back on others.
+        """
+        return {crop: lines_before(self.years, self.history.get(crop)) for crop in PANEL_CROPS}
+
 
 def read_panel(data_dir: Path) -> tuple[CountyRecord, ...]:
     """Every county with daily weather in the folder, by FIPS; () without any. Maize and soybean only.
@@ -67,7 +76,7 @@ def read_panel(data_dir: Path) -> tuple[CountyRecord, ...]:
     """
     surveys, pedons = read_surveys(data_dir), read_pedons(data_dir)
     weather = read_county_weather(data_dir)
-    names, history = _yields(data_dir, [one.fips for one in weather])
+    names, history = read_histories(data_dir, [one.fips for one in weather])
     records = []
     for one in weather:
         stock = None if pedons is None else pedons.near(one.latitude, one.longitude)
@@ -85,6 +94,11 @@ def county_forcing(record: CountyRecord, years: Sequence[int] | None = None, giv
     So every crop stands on half of the cells in every year (`bearing`). years: consecutive years of the record, all by
     default; the first ones are those that a model spins up on. given_gpp: with the satellite's GPP, if there is one;
     without, models make their own. Raises ValueError where the record does not have the years.
+
+    yield_expected is that of the crop that stands, gC m-2, NaN where the county has too few earlier reports. In a
+    county that a model never saw it comes of that county's own reports, of years before the one in question alone: the
+    USDA has published them when a forecast is made, and the floor "county trend" knows as much. A model that reads it
+    is thus scored in unseen counties on what the weather adds to their own past, not as if nothing were known there.
     """
     chosen = record.years if years is None else tuple(years)
     if not chosen or chosen != tuple(range(chosen[0], chosen[-1] + 1)) or not set(chosen) <= set(record.years):
@@ -102,7 +116,9 @@ def county_forcing(record: CountyRecord, years: Sequence[int] | None = None, giv
         both = [by_crop[name][columns] for name in PANEL_CROPS]
         return np.where(maize, both[0], both[1])
 
+    expected = {name: CROPS[name].carbon_m2(1.0) * values for name, values in record.expected.items()}
     annual = {"crop": codes, "sowing_doy": of_crop(record.sowing), "harvest_doy": of_crop(record.harvest)}
+    annual["yield_expected"] = of_crop(expected)
     annual |= {name: np.full(codes.shape, value) for name, value in _MANAGEMENT.items()}
     given = record.gpp if given_gpp else None
     return Forcing(
@@ -210,29 +226,6 @@ def _record(
         sources=(weather.source, YIELDS, *((SLOPE,) if gpp is not None else ())),
         notes=tuple(notes),
     )
-
-
-def _yields(
-    data_dir: Path, counties: Sequence[str]
-) -> tuple[dict[str, str], dict[str, dict[str, tuple[NDArray[np.int64], Array]]]]:
-    """fips -> name, and fips -> crop -> (years, t ha-1), in one pass over the file."""
-    path = find(data_dir, YIELDS)
-    if path is None:
-        return {}, {}
-    table = read_table(path, ("fips", "year", "crop", "yield_t_ha"), ("crop",))
-    table = table.assign(fips=numbers(table, "fips", path).astype(np.int64))
-    table = table[table["fips"].isin([int(f) for f in counties]) & table["crop"].isin(list(_NAMES))]
-    names: dict[str, str] = {}
-    history: dict[str, dict[str, tuple[NDArray[np.int64], Array]]] = {}
-    for key, rows in table.groupby(["fips", "crop"]):
-        code, crop = key
-        fips = f"{int(str(code)):05d}"
-        mean = rows.groupby("year")["yield_t_ha"].mean().dropna().sort_index()
-        years = np.asarray(mean.index.to_numpy(), np.int64)
-        history.setdefault(fips, {})[_NAMES[str(crop)]] = (years, mean.to_numpy(np.float64))
-        if "county" in rows:
-            names.setdefault(fips, str(rows["county"].iloc[0]).title())
-    return names, history
 
 
 def _gpp(data_dir: Path, weather: CountyWeather) -> dict[str, Array] | None:
