@@ -180,7 +180,10 @@ def test_coverage_by_hand() -> None:
     table = coverage_table([plain, firm])
     judged = [line[-1] for line in table.lines if line[table.columns.index("level")] == "90 %"]
     assert judged == ["yes", "no"]
-    assert scores_of([plain])[2].metric == "coverage of the 90 % interval, day"
+    scores = scores_of([plain, firm])
+    assert scores[2].metric == "coverage of the 90 % interval, day"
+    assert scores[2].split.endswith("without the correction for few groups")
+    assert scores[6].split.endswith("too few groups for this level: the largest score")
 
 
 def test_interval_rules(found: tuple[Unseen, ...], data: Path) -> None:

@@ -314,12 +314,19 @@ def own_groups(found: Sequence[Unseen]) -> frozenset[str]:
 
 
 def scores_of(coverages: Sequence[Coverage]) -> tuple[Score, ...]:
-    """Coverage as scores of a card."""
-    return tuple(
-        found
-        for one in coverages
-        for found in coverage_scores(one.covered, one.evidence.variable, one.evidence.step, one.evidence.data)
-    )
+    """Coverage as scores of a card, which say by what kind of rule."""
+    found: list[Score] = []
+    for one in coverages:
+        e = one.evidence
+        if one.firm:
+            found += coverage_scores(one.covered, e.variable, e.step, e.data)
+            continue
+        uncorrected = {level: replace(c, promised=True) for level, c in one.covered.items()}
+        found += [
+            score.model_copy(update={"split": f"{score.split}; factors without the correction for few groups"})
+            for score in coverage_scores(uncorrected, e.variable, e.step, e.data)
+        ]
+    return tuple(found)
 
 
 def coverage_table(coverages: Sequence[Coverage]) -> Table:
