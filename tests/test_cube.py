@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fieldflux.models.contract import Needs, check_inputs
+from fieldflux.models.variables import VARIABLES
+from fieldflux.tiles.cells import identical
 from fieldflux.tiles.cube import BadCube, OutsideCube, open_cube
 from fieldflux.tiles.cubefile import About, CubeNotWritten, CubeWriter
 from fieldflux.tiles.grid import Grid, Window
@@ -45,7 +47,7 @@ def contents() -> dict[str, Any]:
     }
 
 
-def write(path: Path, held: dict[str, Any], title: str = "A test") -> Path:
+def write(path: Path, held: dict[str, Any], title: str = "A test", expected: Any = None) -> Path:
     about = About("test", title, "Made for a test.", "CC0", notes=["nothing"])
     with CubeWriter(path, about, Grid(), WINDOW, YEARS) as cube:
         cube.weather(held["daily"], [-93.0, -92.0, -91.0], [42.0, 42.0, 42.0], ["a", "b", "c"])
@@ -57,6 +59,8 @@ def write(path: Path, held: dict[str, Any], title: str = "A test") -> Path:
         cube.by_layer("sand", held["layers"])
         cube.annual("crop", held["crop"])
         cube.annual("sowing_doy", held["sowing_doy"])
+        if expected is not None:
+            cube.annual("yield_expected", expected)
         cube.gpp(held["given"])
         cube.gpp_unit(held["unit"])
         cube.outline({"type": "Point", "coordinates": [-93, 42]})
@@ -142,6 +146,32 @@ def test_far_apart_cells_are_read_one_by_one(tmp_path: Path) -> None:
     expected = np.array([299, 399000, 255127, 256128]) / 1e6
     np.testing.assert_allclose(forcing.static["bulk_density"], 0.1 + expected, rtol=1e-6)
     np.testing.assert_allclose(forcing.annual["tillage"][:, 0], expected, rtol=1e-6)
+
+
+def test_an_expected_yield_comes_back_missing_where_it_is_unknown_and_sets_cells_apart(tmp_path: Path) -> None:
+    held = contents()
+    held["crop"][:], held["index"][:] = 1, 0
+    held["static"] = {name: np.full(WINDOW.shape, 0.3) for name in STATIC}
+    held["unit"][:], held["sowing_doy"][:] = -1, 120
+    expected = np.full((3, *WINDOW.shape), np.nan)
+    expected[1, 2:4], expected[2, 3] = 400.0, 450.0
+    path = write(tmp_path / "plain.zarr", held)
+    with_it = write(tmp_path / "expected.zarr", held, expected=expected)
+    rows, cols = WINDOW.cells()
+    assert "yield_expected" not in open_cube(path).available()
+    assert len(identical(open_cube(path).forcing(rows, cols, YEARS))[1]) == 1
+    cube = open_cube(with_it)
+    assert cube.available()["yield_expected"] == VARIABLES["yield_expected"].unit
+    assert cube.mask().all(), "a cell runs without it"
+    assert cube.hash != open_cube(path).hash
+    forcing = cube.forcing(rows, cols, YEARS)
+    np.testing.assert_array_equal(forcing.annual["yield_expected"], expected.reshape(3, -1).T.astype(np.float32))
+    group, first = identical(forcing)
+    assert len(first) == 3, "unknown, known in a year, known in two"
+    of_row = group.reshape(WINDOW.shape)
+    assert (of_row == of_row[:, :1]).all()
+    assert of_row[0, 0] == of_row[6, 0]
+    assert len({int(of_row[k, 0]) for k in (0, 2, 3)}) == 3
 
 
 def test_the_mask_is_where_weather_and_needed_soil_are(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fieldflux.models.crops import CROPS
 from fieldflux.tiles.cube import Cube, open_cube
 from fieldflux.tiles.cubefile import CubeNotWritten
 from fieldflux.tiles.grid import Window
@@ -86,6 +87,39 @@ def test_adams_covers_its_county_and_says_what_is_declared(adams: Cube) -> None:
     assert (crops[:, ~inside] == 0).all()
     assert ((crops[1:] != crops[:-1]) | ~inside).all(), "maize and soybean in turn"
     assert 0.45 < (crops[0, inside] == 1).mean() < 0.55
+
+
+@pytest.mark.parametrize(("name", "fips", "year"), [("adams", "17001", 2004), ("iowa", "19015", 2018)])
+def test_a_cell_expects_what_its_countys_earlier_reports_say(
+    name: str, fips: str, year: int, request: pytest.FixtureRequest, data_dir: Path
+) -> None:
+    cube: Cube = request.getfixturevalue(name)
+    names = cube.weather_names()
+    assert names is not None
+    county = names.index("Boone") if name == "iowa" else 0
+    rows, cols = (a[:400] for a in np.nonzero(cube.read("weather_index") == county))
+    forcing = cube.forcing(rows + cube.window.row0, cols + cube.window.col0, [year])
+    table = pd.read_csv(data_dir / "yield/us_county_yields.csv.gz", dtype={"fips": str})
+    for crop, trade in (("maize", "corn"), ("soybean", "soybean")):
+        here = forcing.annual["crop"][:, 0] == CROPS[crop].cdl[0]
+        rows_of = table[(table.fips == fips) & (table.crop == trade) & (table.year < year)].sort_values("year")[-30:]
+        slope, level = np.polyfit(rows_of.year, rows_of.yield_t_ha, 1)
+        expected = CROPS[crop].carbon_m2(slope * year + level)
+        assert here.sum() > 50
+        np.testing.assert_allclose(forcing.annual["yield_expected"][here, 0], expected, rtol=1e-4)
+    assert any("yield_expected" in note for note in cube.notes)
+    assert "us_county_yields.csv.gz" in {s.name for s in cube.sources}
+    none = cube.crops(year) == 0
+    assert np.isnan(cube.read("yield_expected")[cube.years.index(year)][none]).all()
+
+
+def test_without_reported_yields_there_is_no_expected_one_and_it_is_said(data_dir: Path, tmp_path: Path) -> None:
+    for part in ("kgml_da", "vegetation", "boundaries"):
+        (tmp_path / part).symlink_to(data_dir.absolute() / part)
+    cube = open_cube(build("adams", tmp_path / "adams.zarr", tmp_path))
+    assert "yield_expected" not in cube.available()
+    assert any("yield_expected is not here" in note for note in cube.notes)
+    assert cube.mask().any()
 
 
 def test_the_declared_rotation_does_not_depend_on_the_window() -> None:

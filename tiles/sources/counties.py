@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,11 @@ import numpy as np
 from fieldflux.tiles.atmosphere import CO2_SOURCE
 from fieldflux.tiles.cubefile import About, CubeWriter, Progress, Source, days_of, sha256_of
 from fieldflux.tiles.grid import Grid, Window
+from fieldflux.tiles.measurements.panel import PANEL_CROPS
+from fieldflux.tiles.measurements.tables import BadMeasurements
+from fieldflux.tiles.measurements.tables import find as find_table
+from fieldflux.tiles.measurements.trend import FEWEST, WINDOW, lines_before
+from fieldflux.tiles.measurements.yields import YIELDS, read_histories
 from fieldflux.tiles.readers.errors import BadSource, existing
 from fieldflux.tiles.readers.outlines import Feature, find, on_grid, read_outlines
 from fieldflux.tiles.readers.ssurgo import LAYERS, PROPERTIES, read_ssurgo, soil_on_grid
@@ -20,10 +27,12 @@ from .parts import (
     ILLINOIS,
     IOWA,
     SOYBEAN,
+    Floats,
     alternating,
     geojson,
     inside,
     latitudes,
+    put_expected,
     put_management,
     window_around,
 )
@@ -82,6 +91,7 @@ def build_adams(data_dir: Path | str, path: Path | str, progress: Progress = qui
     soil = {name: float(table[column].iloc[0]) for column, name in _ADAMS_SOIL.items()}
     soil["clay"] = 1000.0 - soil["sand"] - soil["silt"]
     gpp = _slope(given, ADAMS, days_of(list(years)))
+    expected = _expected(root, [ADAMS], years)
 
     grid = Grid()
     shape = on_grid(county.geometry, grid.crs)
@@ -96,6 +106,7 @@ def build_adams(data_dir: Path | str, path: Path | str, progress: Progress = qui
         "clay is 1000 g kg-1 less sand and silt.",
         ROTATION,
         TILLAGE,
+        expected.note,
         f"Sowing and harvest are the same every year: {CALENDAR_SOURCE}.",
     )
     about = About(
@@ -112,6 +123,7 @@ def build_adams(data_dir: Path | str, path: Path | str, progress: Progress = qui
             _source(inputs, "weather and soil", "none stated (KGML-DA; NLDAS-2, gSSURGO)"),
             _source(given, "given GPP", "none stated (KGML-DA; SLOPE, Jiang and Guan)"),
             _source(root / OUTLINES, "outline", CENSUS),
+            *expected.sources,
             Source(name=CALENDAR_SOURCE, used_for="sowing and harvest", licence="public domain"),
             Source(name=CO2_SOURCE, used_for="co2", licence="public domain"),
         ),
@@ -125,6 +137,8 @@ def build_adams(data_dir: Path | str, path: Path | str, progress: Progress = qui
             cube.static(name, np.where(here, value, np.nan))
         crop = np.where(here[None], alternating(window, list(years)), 0)
         put_management(cube, crop, ILLINOIS, window)
+        if expected.t_ha:
+            put_expected(cube, crop, expected.t_ha, np.where(here, 0, -1), window)
         cube.gpp(gpp)
         cube.gpp_unit(np.select([crop == CORN, crop == SOYBEAN], [0, 1], -1))
         cube.outline(_feature(county))
@@ -165,6 +179,8 @@ def build_iowa(data_dir: Path | str, path: Path | str, progress: Progress = quie
     window = window_around(union_all(shapes), grid)
     county = inside(shapes, grid, window)
 
+    expected = _expected(root, list(weather.names), years)
+
     progress(0.2, "reading soils")
     folders = sorted((root / "soil").glob("ssurgo_*_ia"))
     soil, default = _iowa_soils(folders, grid, window, county >= 0)
@@ -179,6 +195,7 @@ def build_iowa(data_dir: Path | str, path: Path | str, progress: Progress = quie
         + ".",
         ROTATION,
         TILLAGE,
+        expected.note,
         f"Sowing and harvest are the same every year: {CALENDAR_SOURCE}.",
     )
     about = About(
@@ -195,6 +212,7 @@ def build_iowa(data_dir: Path | str, path: Path | str, progress: Progress = quie
             _source(file, "weather", "CropNet (CC-BY-4.0) from NOAA HRRR (public domain)"),
             *(_source(f, "soil", "USDA SSURGO, public domain") for f in folders),
             _source(root / OUTLINES, "outlines", CENSUS),
+            *expected.sources,
             Source(name=CALENDAR_SOURCE, used_for="sowing and harvest", licence="public domain"),
             Source(name=CO2_SOURCE, used_for="co2", licence="public domain"),
         ),
@@ -215,9 +233,11 @@ def build_iowa(data_dir: Path | str, path: Path | str, progress: Progress = quie
         ]
         for k, band in enumerate(bands):
             progress(0.4 + 0.4 * k / len(bands), "writing crops and management")
-            there = county[band.slices(window)] >= 0
-            crop = np.where(there[None], alternating(band, list(years)), 0)
+            there = county[band.slices(window)]
+            crop = np.where(there[None] >= 0, alternating(band, list(years)), 0)
             put_management(cube, crop, IOWA, band)
+            if expected.t_ha:
+                put_expected(cube, crop, expected.t_ha, there, band)
         cube.outline(_collection(counties))
         progress(0.8, "checking and hashing")
         built = cube.finish()
@@ -231,6 +251,38 @@ def _only(weather: Weather, name: str) -> Weather:
     k = weather.names.index(name)
     daily = {n: v[k : k + 1] for n, v in weather.daily.items()}
     return Weather(weather.days, weather.lon[k : k + 1], weather.lat[k : k + 1], (name,), daily)
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """t_ha: crop -> [county, year] at market moisture, NaN where unknown; empty where nothing is known of any."""
+
+    t_ha: dict[str, Floats]
+    note: str
+    sources: tuple[Source, ...]
+
+
+def _expected(root: Path, counties: Sequence[str], years: Sequence[int]) -> _Expected:
+    """What the counties' reported yields of earlier years let expect of each year."""
+    file = find_table(root, YIELDS)
+    try:
+        _, reported = read_histories(root, counties)
+    except BadMeasurements as error:
+        raise BadSource(str(error)) from error
+    t_ha = {
+        crop: np.array([lines_before(years, reported.get(fips, {}).get(crop)) for fips in counties])
+        for crop in PANEL_CROPS
+    }
+    known = {crop: int(np.isfinite(values).any(axis=1).sum()) for crop, values in t_ha.items()}
+    if file is None or not any(known.values()):
+        return _Expected({}, f"yield_expected is not here: {YIELDS} has too few reports of these counties.", ())
+    note = (
+        f"yield_expected is the straight line through a county's last {WINDOW} reported yields before the year in "
+        f"question, missing with fewer than {FEWEST}; it is known in some year of "
+        + ", ".join(f"{count} of {len(counties)} counties for {crop}" for crop, count in known.items())
+        + ", and the same on all cells of a county and crop."
+    )
+    return _Expected(t_ha, note, (_source(file, "expected yield", "USDA NASS, public domain"),))
 
 
 def _slope(file: Path, fips: str, days: Any) -> Any:

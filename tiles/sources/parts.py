@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from fieldflux.models.crops import CROP_OF_CDL
+from fieldflux.models.crops import CROP_OF_CDL, CROPS
 from fieldflux.tiles.cubefile import CubeWriter
 from fieldflux.tiles.grid import Grid, Window
 from numpy.typing import NDArray
@@ -74,6 +74,22 @@ def put_management(
     cube.annual("harvest_doy", harvest[codes], window)
     for name, value in (("tillage", tillage), ("irrigated", irrigated), ("residue_removed", residue_removed)):
         cube.annual(name, np.where(there, value, np.nan), window)
+
+
+def put_expected(
+    cube: CubeWriter, crop: NDArray[Any], expected: Mapping[str, Floats], county: NDArray[Any], window: Window
+) -> None:
+    """Write the yield that earlier years let expect of each cell's crop, NaN where nothing is known of it.
+
+    crop: [Y, rows, cols] of a window. expected: crop -> [county, Y], t ha-1 at market moisture. county: [rows, cols]
+    row of each cell's county, -1 for none.
+    """
+    values = np.full(crop.shape, np.nan)
+    for name, t_ha in expected.items():
+        here = np.isin(crop, CROPS[name].cdl) & (county >= 0)
+        of_cells = (CROPS[name].carbon_m2(1.0) * t_ha).T[:, np.maximum(county, 0)]
+        values[here] = of_cells[here]
+    cube.annual("yield_expected", values, window)
 
 
 def inside(geometries: Sequence[Any], grid: Grid, window: Window) -> NDArray[np.int64]:
