@@ -308,16 +308,23 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the checkpoint.", show_default="<home>/checkpoints")
     ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Where a long training keeps what it has done.", show_default="<out>/.work", file_okay=False),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share it; one per core if not given.")] = None,
     home: Home = None,
 ) -> None:
     """Train a model by a recipe, and write it as a checkpoint with its card.
+
+    Stopped with Ctrl-C, the same command goes on from there where the training is a long one.
 
     Example: `fieldflux train recipes/agroecosystem.toml --data ../shared/data`
     """
     from .train import train as train_by
 
     with _bar("training") as told:
-        train_by(recipe, out or _settings(home=home).home / "checkpoints", _given(data), told)
+        train_by(recipe, out or _settings(home=home).home / "checkpoints", _given(data), told, work, workers)
 
 
 @app.command()
@@ -343,6 +350,44 @@ def teach(
         f"limits and drawn anew.",
         highlight=False,
     )
+
+
+@app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(help="What to do: small-samples, ablation or synthetic.")],
+    data: Data = None,
+    work: Annotated[Path, typer.Option(help="What is kept for going on.", file_okay=False)] = Path("experiments-work"),
+    out: Annotated[Path, typer.Option(help="Folder for tables (text, CSV) and plots.")] = Path("experiments"),
+    recipe: Annotated[Path, typer.Option(help="Recipe of the network (TOML).", dir_okay=False)] = Path(
+        "models/recipes/kgml-ag-carbon.toml"
+    ),
+    teaching: Annotated[
+        Path | None, typer.Option(help="Folder of the teaching set.", show_default="<work>/teaching", file_okay=False)
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="For synthetic: weights of a variant, as closed=FILE; else trained here. Repeatable."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that share the work.", min=1)] = 2,
+    quick: Annotated[bool, typer.Option(help="Minutes instead of half an hour; shows only that it runs.")] = False,
+) -> None:
+    """Make an experiment with KGML-ag-Carbon: what it gains from few measurements, and by which of its parts.
+
+    small-samples: against pure machine learning, as the sample of places grows. ablation: the 16 models of four
+    switches. synthetic: against the process models that taught it. Stopped with Ctrl-C, the same command goes on.
+
+    Example: `fieldflux experiment small-samples --data ../shared/data --work work --out experiments`
+    """
+    from .kgml.experiments import experiment as make
+    from .kgml.experiments import weights_given
+
+    given = weights_given(weights or [])
+    with _bar(name) as told:
+        made = make(name, _given(data), work, out, recipe, teaching or work / "teaching", told, workers, quick, given)
+    for path in made:
+        if path.suffix == ".txt":
+            typer.echo(path.read_text())
+    _err().print(f"Tables and plots are in [bold]{out}[/].")
 
 
 @app.command()
