@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 INVENTED_RAIN = "daily rain invented from monthly means"
+OTHER, OTHER_CODE = "other crop", 44  # code of "other crops" in the Cropland Data Layer
+RUN_AS_OTHER = "years of unknown crop run as 'other crop'"
 
 
 class NotRun(ValueError):
@@ -39,13 +41,18 @@ class Run:
 def run_tower(model: Model, tower: Tower, given_gpp: bool) -> Run:
     """Run from the tower's first 1 January, spun up on its own weather, to its last day.
 
+    Years whose crop is unknown run as "other crop" where GPP is given and the model knows such.
     Where the tower has no daily rain and the model needs it, rain is drawn from monthly means (`with_monthly_rain`).
     Raises NotRun.
     """
     note = ""
+    unknown = np.isnan(tower.annual["crop"])
+    if given_gpp and unknown.any() and OTHER in model.card.domain.crops:
+        tower = replace(tower, annual={**tower.annual, "crop": np.where(unknown, OTHER_CODE, tower.annual["crop"])})
+        note = RUN_AS_OTHER
     if "precip" in model.needs.daily and not np.isfinite(tower.forcing["precip"]).any():
         tower = with_monthly_rain(tower)
-        note = INVENTED_RAIN
+        note = "; ".join(part for part in (note, INVENTED_RAIN) if part)
     begins = tower.start if (tower.start.month, tower.start.day) == (1, 1) else date(tower.start.year + 1, 1, 1)
     try:
         forcing = tower_forcing(tower, given_gpp=given_gpp, days=(begins, tower.dates()[-1].item()))

@@ -29,6 +29,7 @@ from fieldflux.models.kgml.steps import (
     pretrain,
     probe_of,
     tune_fluxes,
+    tune_harvest,
     tune_yields,
 )
 from fieldflux.models.processes.agroecosystem.model import Agroecosystem
@@ -145,7 +146,8 @@ def tune(job: Job) -> None:
     )
     counties, county_checks = county_sets(job) if job.fold is None else ([], [])
     if counties and isinstance(network, Closed):
-        tune_yields(network, counties, county_checks, recipe.network, seed, watch, _drawn(counties, seed), again=True)
+        every = [*counties, *county_checks]
+        tune_harvest(network, every, recipe.network, seed, watch)
     if job.fold is not None:
         away = [one for one in tower_set(job, None, frozenset()) if one.group in held]
         write_walk(job.folder / f"fold-{job.fold}.npz", network, away)
@@ -159,7 +161,7 @@ def tower_set(job: Job, years: dict[str, tuple[int, ...]] | None, without: froze
     for tower in read_towers(job.data):
         if tower.group not in without and (years is None or tower.site in years):
             own = () if years is None else years[tower.site]
-            found += tower_lessons(tower, process, job.member, job.recipe.network.variant, own)
+            found += tower_lessons(tower, process, job.recipe.network.variant, own)
     return found
 
 
@@ -171,7 +173,7 @@ def county_sets(job: Job) -> tuple[list[Lesson], list[Lesson]]:
     process, variant = _process(job.recipe), job.recipe.network.variant
     learn = {fips: [y for y in own if y not in checking] for fips, own in years.items()}
     check = {fips: [y for y in own if y in checking] for fips, own in years.items()}
-    found = [county_lessons(panel, process, job.member, variant, chosen) for chosen in (learn, check)]
+    found = [county_lessons(panel, process, variant, chosen) for chosen in (learn, check)]
     return [one for one in found[0] if one.train], [one for one in found[1] if one.train]
 
 

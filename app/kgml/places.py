@@ -27,24 +27,26 @@ def ready(tower: Tower) -> Tower:
     return replace(tower, annual={**tower.annual, "crop": crop})
 
 
+def own_gpp(process: Agroecosystem, forcing: Forcing) -> Floats:
+    """[C, D] the GPP that the served model takes where none is given: the median of the process model's members."""
+    return np.median(process.predict(forcing).daily["gpp"], axis=0)
+
+
 def whole_forcing(tower: Tower, given_gpp: bool) -> Forcing:
     """Its forcing from the first 1 January to the last day."""
     begins = tower.start if (tower.start.month, tower.start.day) == (1, 1) else date(tower.start.year + 1, 1, 1)
     return tower_forcing(tower, given_gpp=given_gpp, days=(begins, tower.dates()[-1].item()))
 
 
-def tower_lessons(
-    tower: Tower, process: Agroecosystem, member: int, variant: Variant, years: Sequence[int]
-) -> tuple[Lesson, ...]:
+def tower_lessons(tower: Tower, process: Agroecosystem, variant: Variant, years: Sequence[int]) -> tuple[Lesson, ...]:
     """A tower's lessons: "<site> given" with its measured GPP (Reco and NEE to learn), and where crops and dates are
     known "<site> own" with the process model's (Reco; NEE where Reco is not measured).
 
-    member: of the process model. years: those to learn from. Years in which an input is missing are left out, and all
-    after them: a network's memory does not bridge them.
+    years: those to learn from. Years in which an input is missing are left out, and all after them: a network's memory
+    does not bridge them.
     """
     tower = ready(tower)
     found = []
-    alone = Agroecosystem(process.card, process.table[[member % process.members]])
     for given in (True, False):
         if given and "gpp" not in tower.observed:
             continue
@@ -53,7 +55,7 @@ def tower_lessons(
             continue
         before = (forcing.start - tower.start).days
         days = slice(before, before + forcing.days)
-        modelled = alone.predict(forcing).daily["gpp"][0]
+        modelled = own_gpp(process, forcing)
         measured = np.zeros(modelled.shape, dtype=np.float32)
         gpp = modelled
         if given and forcing.gpp_given is not None:
@@ -107,7 +109,6 @@ def _runs(forcing: Forcing, gpp: Floats, year: int) -> bool:
 def county_lessons(
     records: Sequence[CountyRecord],
     process: Agroecosystem,
-    member: int,
     variant: Variant,
     years: Mapping[str, Sequence[int]],
 ) -> tuple[Lesson, ...]:
@@ -116,14 +117,13 @@ def county_lessons(
     years: fips -> years to learn from; a county not in it is left out. GPP is the satellite's where the county has it
     (then a second lesson, "<fips> own", has the process model's), else the process model's.
     """
-    alone = Agroecosystem(process.card, process.table[[member % process.members]])
     found = []
     for record in records:
         if record.fips not in years:
             continue
         for given in (True, False) if record.gpp is not None else (False,):
             forcing = county_forcing(record, given_gpp=given)
-            gpp = alone.predict(forcing).daily["gpp"][0]
+            gpp = own_gpp(process, forcing)
             measured = np.zeros(gpp.shape, dtype=np.float32)
             if given and forcing.gpp_given is not None and forcing.gpp_unit is not None:
                 of_day = forcing.dates().astype("datetime64[Y]").astype(np.int64) + 1970 - forcing.years[0]

@@ -40,7 +40,6 @@ from .recipe import KgmlRecipe
 from .sums import Sums, sums_of, total
 
 PROBED, PROBED_SPAN = 4, 2  # runs of the probe of responses, and years before it
-MEMBER = 0  # of the process model, whose GPP stands in where none is measured
 
 AnyNetwork = Closed | Paper | Plain
 
@@ -70,7 +69,7 @@ def tower_grounds(
         if tower.site not in recipe.train:
             continue
         own, checked = recipe.train[tower.site], recipe.validation.get(tower.site, ())
-        for one in tower_lessons(tower, process, MEMBER, "closed", (*own, *checked)):
+        for one in tower_lessons(tower, process, "closed", (*own, *checked)):
             lessons.append(replace(one, train=()))
             learn[one.name] = tuple(y for y in one.train if y in own)
             check[one.name] = tuple(y for y in one.train if y in checked)
@@ -91,7 +90,7 @@ def county_grounds(
     unseen = frozenset(one.fips for one in known if all(split.part(one.fips, y) == UNSEEN for y in one.years))
     every = {one.fips: one.years for one in known}
     fewer = [one if one.fips in unseen else _of_points(one, budget.points) for one in known]
-    lessons = county_lessons(fewer, process, MEMBER, "closed", every)
+    lessons = county_lessons(fewer, process, "closed", every)
     checking = set(recipe.validation_years)
     learn = {
         one.name: tuple([y for y in years.get(one.group, ()) if y not in checking][-budget.county_years :])

@@ -104,6 +104,17 @@ def county_yields(out: Outputs, targets: Targets, threshold: float) -> Tensor:
     return (weight * each * (each.detach() < threshold)).sum() / weight.sum().clamp(min=1e-9)
 
 
+def relative_yields(harvest: Tensor, targets: Targets) -> Tensor:
+    """Squared logarithms of modelled by reported yields of counties, so that every crop's errors count alike."""
+    assert targets.harvest is not None
+    assert targets.owner is not None
+    owners, index = torch.unique(targets.owner, return_inverse=True)
+    zero = harvest.new_zeros(len(owners))
+    mean, target = zero.index_add(0, index, harvest), zero.index_add(0, index, targets.harvest)
+    # a crop that failed in the model alone is one error among many, not the only one
+    return torch.log(mean.clamp(min=1e-3) / target).clamp(-1.0, 1.0).square().mean()
+
+
 def yield_bounds(out: Outputs, days: Days) -> Tensor:
     """L5: a yield above half of the GPP, or below zero, in units of its standard deviation."""
     return (relu(out.harvest - 0.5 * days.gpp.sum(1)) + relu(-out.harvest)).mean() / SD["yield"]
@@ -138,5 +149,5 @@ def plain_errors(out: Outputs, targets: Targets) -> Tensor:
     return total
 
 
-__all__ = ["SD", "Targets", "balance", "county_yields", "fluxes", "masked_mean", "plain_errors", "self_paced",
-           "squares", "towers", "yield_bounds"]  # fmt: skip
+__all__ = ["SD", "Targets", "balance", "county_yields", "fluxes", "masked_mean", "plain_errors", "relative_yields",
+           "self_paced", "squares", "towers", "yield_bounds"]  # fmt: skip

@@ -33,7 +33,7 @@ OF_PROCESS = ("et", "transpiration", "le", "h", "soil_moisture", "snow", "runoff
 ANNUAL = ("yield", "residue", "delta_soc")
 SUMS = ("year_gpp", "year_ra", "year_rh", "year_harvest")  # of the year so far
 SPIN_UP_YEARS = 2  # the first years of a record, after which it begins again
-CELLS = 512  # of one pass through a network: more do not fit the processor's cache
+CELLS = 96  # of one pass through a network: its days then stay in the processor's cache
 
 AnyNetwork = Closed | Paper | Plain
 
@@ -102,7 +102,9 @@ class Kgml:
         members, cells = self.members, forcing.cells
         of_member = np.arange(members) % self.process.members
         given, measured = _given(forcing)
-        gpp = np.where(measured, given, done.daily["gpp"][of_member])  # [M, C, D]
+        # the median member: single members let a crop fail, in single years of single soils, that stood in all others
+        own = np.median(done.daily["gpp"], axis=0)
+        gpp = np.broadcast_to(np.where(measured, given, own), (members, cells, forcing.days))
         runs = _cultivated(forcing)[:, forcing_years(forcing)]  # [C, D]
         gpp = np.where(runs, gpp, np.nan).astype(np.float32)
 

@@ -38,6 +38,8 @@ class Stages(_Part):
     county_yields: Stage = Stage(epochs=40, every=10, patience=10, batch=128)
     fluxes_again: Stage = Stage(epochs=40, every=10, patience=5, batch=500)
     towers: Stage = Stage(epochs=120, rate=1e-3, decay=0.6, every=30, patience=30, batch=32)
+    harvest: Stage = Stage(epochs=90, rate=5e-2, decay=0.5, every=30, patience=90, batch=512)
+    """Not the paper's: the closed variant's yields once more, after the fluxes."""
 
 
 class Pace(_Part):

@@ -377,17 +377,11 @@ def tune_yields(
     seed: int,
     watch: Watch,
     weights: Mapping[str, float] | None = None,
-    again: bool = False,
 ) -> None:
-    """Step 3: yields of counties; attention and yield head, and GRU_Basis at a fifth of the rate.
-
-    again: once more after the fluxes, whose growth the closed variant's harvest is a share of; GRU_Basis stays.
-    """
+    """Step 3: yields of counties; attention and yield head, and GRU_Basis at a fifth of the rate."""
     stage = recipe.stages.county_yields
     knowing = recipe.knowledge
-    rates = dict.fromkeys(YIELD_MODULES, 1.0)
-    if not again:
-        rates["basis"] = 0.2 if knowing else 1.0
+    rates = {**dict.fromkeys(YIELD_MODULES, 1.0), "basis": 0.2 if knowing else 1.0}
     held: dict[str, Samples] = {"": samples(network, counties, weights)}
     checked = samples(network, validation)
 
@@ -427,7 +421,7 @@ def tune_yields(
 
     _learn(
         network,
-        "county_yields_again" if again else "county_yields",
+        "county_yields",
         stage,
         rates,
         seed,
@@ -436,6 +430,59 @@ def tune_yields(
         watch,
         recipe.mixed,
     )
+
+
+def tune_harvest(
+    network: Closed,
+    counties: Sequence[Lesson],
+    recipe: NetworkRecipe,
+    seed: int,
+    watch: Watch,
+) -> None:
+    """After step 5, of the closed variant: its harvest is a share of what grew, and step 5 changed what respires.
+
+    A handful of numbers learn the counties' yields once more: of the network's own estimate the level, by crop and
+    source of GPP, and the trend; and the trust in what earlier years let expect. A few hundred yields would let the
+    yield head as a whole learn the years by heart; for these few no year has to be kept to check by. All else stays,
+    and is computed but once.
+    """
+    stage = recipe.stages.harvest
+    network.eval()
+
+    every = samples(network, counties)
+    assert every.targets.harvest is not None
+    every = every.take(torch.nonzero(~torch.isnan(every.targets.harvest))[:, 0].cpu())
+    with torch.no_grad():
+        h, basis = network.basis_of(every.days, every.carry)
+        ra = network.after_basis(every.days, every.carry, h, basis)[0].ra
+
+    def loss_of(part: Samples, h: Tensor, ra: Tensor) -> Tensor:
+        network.eval()  # no dropout: a handful of numbers learns no year by heart
+        harvest, alone = network.harvest_of(part.days, part.carry, h, ra)
+        return losses.relative_yields(harvest, part.targets) + losses.relative_yields(alone, part.targets)
+
+    def batches(rng: np.random.Generator, _: int) -> Iterator[Batch]:
+        assert every.targets.owner is not None
+        owners = every.targets.owner.cpu()
+        shuffled = torch.from_numpy(rng.permutation(torch.unique(owners).numpy()))
+        # all points of a county and year stay together
+        rank = torch.argsort(torch.argsort(shuffled))[torch.searchsorted(torch.unique(owners), owners)]
+        order = torch.argsort(rank, stable=True)
+        for at in range(0, len(order), stage.batch):
+            chosen = order[at : at + stage.batch]
+            there = chosen.to(h.device)
+
+            def forward(chosen: Tensor = chosen, there: Tensor = there) -> Tensor:
+                return loss_of(every.take(chosen), h[there], ra[there])
+
+            yield forward, len(chosen)
+
+    def validate() -> float:
+        with torch.no_grad():
+            return float(loss_of(every, h, ra))
+
+    rates = dict.fromkeys(("level", "trust", "technology"), 1.0)
+    _learn(network, "harvest", stage, rates, seed, batches, validate, watch, recipe.mixed)
 
 
 def _yield_slopes(network: Paper, part: Samples) -> Tensor:
