@@ -86,7 +86,7 @@ def serve(
     store: Annotated[
         list[Path] | None, typer.Option(help="A store to serve beside those of the work folder. Repeatable.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Default model.", show_default="agroecosystem")] = None,
+    model: Annotated[str | None, typer.Option(help="Default model.", show_default="kgml-ag-carbon")] = None,
     home: Home = None,
     demo: Annotated[
         bool | None, typer.Option("--demo/--no-demo", help="Build the demo landscape where there is no cube.")
@@ -275,7 +275,7 @@ def models(
 ) -> None:
     """List the models, or show the card of one: what it needs and gives, its scores, its known faults.
 
-    Example: `fieldflux models agroecosystem`
+    Example: `fieldflux models kgml-ag-carbon`
     """
     import orjson
 

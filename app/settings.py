@@ -48,7 +48,7 @@ class Settings(BaseSettings):
         default=(), description="Folders of checkpoints, searched before the shipped ones; ':' between them."
     )
     cube: str = Field(default="", description="Cube that is meant where a request names none; the first one if empty.")
-    model: str = Field(default="agroecosystem", description="Model that is meant where a request names none.")
+    model: str = Field(default="kgml-ag-carbon", description="Model that is meant where a request names none.")
     demo: bool = Field(default=True, description="Build the demo landscape where there is no other cube.")
     fill: bool = Field(default=True, description="Compute what the demo's store lacks, in the background.")
     cores: int = Field(

@@ -125,7 +125,7 @@ def test_a_run_goes_on_where_it_stopped_and_its_store_is_read(home: Path, cube: 
 
     stored = fieldflux("series", field, "--years", str(last), "--variables", "gpp,nee", home=home).stdout
     notes = [line for line in stored.splitlines() if line.startswith("#")]
-    assert any("model agroecosystem/1" in line for line in notes)
+    assert any("model kgml-ag-carbon/1" in line for line in notes)
     assert any("origin store" in line for line in notes)
     assert any("origin computed" in line for line in live.splitlines())
     table = list(csv.DictReader(line for line in stored.splitlines() if not line.startswith("#")))

@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1", tags=["catalogue"])
 
 CubeName = Annotated[str, Query(description="Cube, by its id; the default one if empty.", examples=["demo"])]
 ModelName = Annotated[
-    str, Query(description="Model, as name or name/version; the default one if empty.", examples=["agroecosystem/1"])
+    str, Query(description="Model, as name or name/version; the default one if empty.", examples=["kgml-ag-carbon/1"])
 ]
 
 
@@ -74,7 +74,7 @@ async def models(request: Request) -> Response:
 @router.get("/models/{name}/{version}", summary="The card of a model: inputs, outputs, data, scores, known faults")
 async def model_card(
     request: Request,
-    name: Annotated[str, Path(examples=["agroecosystem"])],
+    name: Annotated[str, Path(examples=["kgml-ag-carbon"])],
     version: Annotated[str, Path(examples=["1"])],
 ) -> Response:
     return cached(request, workspace_of(request).card(f"{name}/{version}").model_dump(mode="json"))
