@@ -1,12 +1,13 @@
 """The demo's first start: a process beside the server builds the cube, computes its store, and tells how far it is.
 
-A process, not a thread: the model takes all of a core for a minute or so, and tiles should not wait for it.
+A process, not a thread: the model takes all cores for minutes, and tiles should not wait for it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -140,7 +141,11 @@ def fill(workspace: Workspace, report: Callable[[Status], None], cancel: Event) 
     place = workspace.place(DEMO)
     store = workspace.store_to_fill(place)
     model = workspace.model(place.card.id)
-    report(Status("computing", "The demo landscape is being computed: the soils are spun up first.", 0.0))
+    report(
+        Status(
+            "computing", "The demo landscape is being computed: its soils are spun up first, for a minute or two.", 0.0
+        )
+    )
 
     pace = Pace()
 
@@ -172,6 +177,8 @@ def main(arguments: list[str]) -> int:
         cancel.set()
 
     Thread(target=hear, daemon=True).start()
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(10)  # who looks at the map comes first
     try:
         fill(Workspace(settings), _tell, cancel)
     except ValueError as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from threading import Lock
 
 import numpy as np
 import torch
@@ -15,11 +17,12 @@ from fieldflux.models.processes.agroecosystem.inputs import crop_index
 from fieldflux.models.processes.agroecosystem.model import NEEDS as PROCESS_NEEDS
 from fieldflux.models.processes.agroecosystem.model import Agroecosystem, closing_years, first_years, whole_years
 from fieldflux.models.processes.agroecosystem.parameters import COUNT, CROP_NAMES
+from numba import get_num_threads
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .closed import Closed
-from .inputs import CLOSED, OTHER_CROPS, calendar_years, closed_days, paper_days, span_of
+from .inputs import CLOSED, OTHER_CROPS, Days, calendar_years, closed_days, paper_days, span_of
 from .network import Carry
 from .paper import Paper
 from .plain import Plain
@@ -104,23 +107,32 @@ class Kgml:
         given, measured = _given(forcing)
         # the median member: single members let a crop fail, in single years of single soils, that stood in all others
         own = np.median(done.daily["gpp"], axis=0)
-        gpp = np.broadcast_to(np.where(measured, given, own), (members, cells, forcing.days))
         runs = _cultivated(forcing)[:, forcing_years(forcing)]  # [C, D]
-        gpp = np.where(runs, gpp, np.nan).astype(np.float32)
+        of_all = np.where(runs, np.where(measured, given, own), np.nan).astype(np.float32)
+        gpp = np.repeat(of_all[None], members, axis=0)
 
         ra, rh = np.empty_like(gpp), np.empty_like(gpp)
         harvest = np.zeros((members, cells, len(calendar_years(forcing))))
         memory: dict[str, Floats] = {}
-        with torch.inference_mode():
-            for m, network in enumerate(self.networks):
-                for at in range(0, cells, CELLS):
-                    part = slice(at, min(at + CELLS, cells))
-                    before = None if carry is None else {n: _tensor(v[m, part], self.device) for n, v in carry.items()}
-                    found = self._member(network, _cells(forcing, part), gpp[m, part], measured[part], before)
-                    ra[m, part], rh[m, part], harvest[m, part] = found[:3]
-                    for name, value in found[3].items():
-                        shape = (members, cells, *value.shape[1:])
-                        memory.setdefault(name, np.empty(shape, dtype=np.float32))[m, part] = value.cpu().numpy()
+        making = Lock()
+
+        def some(part: slice, chosen: range) -> None:
+            """Some members over some cells; what they read of the days is the same for all of them."""
+            own_days = self._days(_cells(forcing, part), of_all[part], measured[part])
+            for m in chosen:
+                before = None if carry is None else {n: _tensor(v[m, part], self.device) for n, v in carry.items()}
+                after = self._member(self.networks[m], own_days, before, ra[m, part], rh[m, part], harvest[m, part])
+                for name, value in after.items():
+                    shape = (members, cells, *value.shape[1:])
+                    with making:
+                        whole = memory.setdefault(name, np.empty(shape, dtype=np.float32))
+                    whole[m, part] = value.cpu().numpy()
+
+        parts = [slice(at, min(at + CELLS, cells)) for at in range(0, cells, CELLS)]
+        threads = get_num_threads() if self.device == "cpu" else 0
+        # few cells: the members are shared out among the threads instead
+        shares = max(1, min(members, -(-threads // max(len(parts), 1))))
+        _in_threads(some, [(part, range(k, members, shares)) for part in parts for k in range(shares)], threads)
         lost = np.isnan(gpp)
         ra[lost] = rh[lost] = np.nan
         daily = {n: done.daily[n][of_member] for n in OF_PROCESS}
@@ -131,21 +143,31 @@ class Kgml:
         arrays = {**memory, "process": np.asarray(done.state.arrays["state"]), **after}
         return {n: daily[n] for n in DAILY}, annual, arrays, self._flags(forcing, done.flags, lost)
 
-    def _member(
-        self, network: AnyNetwork, forcing: Forcing, gpp: Floats, measured: NDArray[np.bool_], carry: Carry | None
-    ) -> tuple[Floats, Floats, Floats, Carry]:
-        """ra, rh [C, D], harvest [C, calendar year] and the memory at the end, of one network."""
+    def _days(self, forcing: Forcing, gpp: Floats, measured: NDArray[np.bool_]) -> list[tuple[slice, Days]]:
+        """What the networks read of each calendar year, and where its days lie among the forcing's. gpp: [C, D]."""
         usable = np.nan_to_num(gpp)  # a day without GPP is told by its missing outputs; what follows it goes on
-        ra, rh = np.empty_like(gpp), np.empty_like(gpp)
-        years = calendar_years(forcing)
-        harvest = np.zeros((forcing.cells, len(years)))
-        for k, year in enumerate(years):
-            span = span_of(forcing, year)
-            if isinstance(network, Paper):
+        seen = measured.astype(np.float32)
+        found = []
+        for year in calendar_years(forcing):
+            if isinstance(self.networks[0], Paper):
                 days = paper_days(forcing, usable, year)
             else:
-                days = closed_days(forcing, usable, measured.astype(np.float32), year)
-            out, carry = network(days.to(self.device), carry)
+                days = closed_days(forcing, usable, seen, year)
+            found.append((span_of(forcing, year), days.to(self.device)))
+        return found
+
+    def _member(
+        self,
+        network: AnyNetwork,
+        of_years: list[tuple[slice, Days]],
+        carry: Carry | None,
+        ra: Floats,
+        rh: Floats,
+        harvest: Floats,
+    ) -> Carry:
+        """One network over the years, into ra, rh [C, D] and harvest [C, calendar year]; gives its last memory."""
+        for k, (span, days) in enumerate(of_years):
+            out, carry = network(days, carry)
             # the paper's years have 365 days: 31 December of a leap year is as the day before
             count = out.ra.shape[1]
             for kept, value in ((ra, out.ra), (rh, out.rh)):
@@ -153,7 +175,7 @@ class Kgml:
                 kept[:, span.start + count : span.stop] = kept[:, [span.start + count - 1]]
             harvest[:, k] = out.harvest.cpu().numpy()
         assert carry is not None
-        return ra, rh, harvest, carry
+        return carry
 
     def _years(
         self, forcing: Forcing, daily: Mapping[str, Floats], harvest: Floats, sums: Mapping[str, Floats]
@@ -227,6 +249,28 @@ def _cells(forcing: Forcing, part: slice) -> Forcing:
         gpp_given=None,
         gpp_unit=None,
     )
+
+
+def _in_threads(work: Callable[[slice, range], None], tasks: Sequence[tuple[slice, range]], threads: int) -> None:
+    """Call work(*task) for all tasks without gradients, in at most so many threads; 0: in the caller's own."""
+
+    def one(task: tuple[slice, range]) -> None:
+        with torch.inference_mode():  # a thread's own setting
+            work(*task)
+
+    if threads == 0:
+        for task in tasks:
+            one(task)
+        return
+    # Also for a single one: torch's own threads wait for each other with the processor busy, and where other work
+    # takes a core, the same days take eight times as long.
+    before = torch.get_num_threads()
+    count = max(1, min(threads, len(tasks)))
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(one, tasks))
+    finally:
+        torch.set_num_threads(before)  # of threads still to come; those above are gone
 
 
 def _tensor(values: Floats, device: str) -> Tensor:
