@@ -13,7 +13,7 @@ import pytest
 from fieldflux.models.card import IntervalRule
 from fieldflux.models.crops import MAIZE, SOYBEAN
 from fieldflux.models.variables import UnknownVariable
-from fieldflux.tiles.bounds import Basis, UncalibratedLevel, z
+from fieldflux.tiles.bounds import Basis, UncalibratedLevel, ends, z
 from fieldflux.tiles.cells import run_cells
 from fieldflux.tiles.cube import Cube
 from fieldflux.tiles.grid import Window
@@ -192,6 +192,16 @@ def test_what_would_take_too_long_to_run_is_refused_with_its_chunks(cube: Cube, 
         assert refused.value.code == "not-computed-yet"
         # columns 130 to 136, rows 80 to 84 of the grid; chunks of 8 cells from column 96 and row 64
         assert refused.value.chunks == ((2020, 2, 4), (2020, 2, 5))
+
+
+def test_members_that_are_all_the_same_give_no_interval() -> None:
+    value = np.array([3.0, np.nan, 5.0])
+    assert ends(value, np.array([1e-12, np.nan, 0.0]), 100.0, 0.0) is None
+    found = ends(value, np.array([0.0, np.nan, 6.0]), 100.0, 0.0)
+    assert found is not None
+    low, high = found
+    assert low[[0, 2]].tolist() == [3.0, 0.0]
+    assert high[[0, 2]].tolist() == [3.0, 11.0]
 
 
 def test_intervals_are_of_the_aggregate_of_each_member(source: Source, cube: Cube) -> None:

@@ -93,6 +93,19 @@ def half_widths(
     return half, _joined(found)
 
 
+def ends(value: Floats, half: Floats, quantum: float, lowest: float) -> tuple[Floats, Floats] | None:
+    """Low and high [T] of intervals around `value`, in steps of 1 / quantum, not below 0 where `lowest` is not.
+
+    None where no step has any width: members that share an input, such as one GPP for all, say nothing of its error,
+    and an interval from a value to itself would promise that there is none.
+    """
+    low, high = (np.rint((value + side * half) * quantum) / quantum + 0.0 for side in (-1.0, 1.0))
+    known = ~np.isnan(low)
+    if known.any() and np.array_equal(low[known], high[known]):
+        return None
+    return (np.maximum(low, 0.0) if lowest >= 0 else low), high
+
+
 def z(level: float) -> float:
     """Half width of the central part of a normal distribution, in standard deviations: 1.645 for 0.9."""
     return NormalDist().inv_cdf((1 + level) / 2)

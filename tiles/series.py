@@ -23,7 +23,7 @@ from fieldflux.models.crops import CROP_OF_CDL
 from fieldflux.models.variables import Variable, variable
 from numpy.typing import NDArray
 
-from .bounds import Basis, check_level, half_widths
+from .bounds import Basis, check_level, ends, half_widths
 from .cells import Year, start
 from .collect import Collector
 from .layout import Layout, days_in, split
@@ -54,7 +54,8 @@ FLAGS: MappingProxyType[str, str] = MappingProxyType(
         "partly_valid": "Some covered cells have no value, such as cells whose crop the model does not know; means and "
         "totals are of the others (see `valid_fraction`).",
         "no_uncertainty": "The model is a single member, so there is no interval.",
-        "no_interval_for_some": "The members of some variables are not kept, so these have no interval.",
+        "no_interval_for_some": "The members of some variables are not kept, or are all the same, so these have no "
+        "interval.",
         "interval_not_calibrated": "Some intervals are the ensemble's own spread, not widened by what held-out data "
         "show (see `interval_basis`).",
         "interval_scaled": "Some intervals are of sums over more days than were calibrated: taken as if errors did not "
@@ -642,9 +643,9 @@ def _aggregate(
     basis: tuple[Basis, ...] = ()
     if members is not None:
         half, basis = half_widths(card, v, value, _over(v, members, steps) / q, steps.lengths, level)
-        low, high = np.rint((value - half) * q) / q + 0.0, np.rint((value + half) * q) / q + 0.0
-        if v.low >= 0:
-            low = np.maximum(low, 0.0)
+        open_ones = ends(value, half, q, v.low)
+        low, high = open_ones if open_ones is not None else (None, None)
+        basis = basis if open_ones is not None else ()
     if v.over_time != "sum" or not unit.startswith(CARBON):
         return Values(v.name, unit, value, fraction, low, high, basis=basis)
     tonnes = fraction * (cover.covered_m2 / 1e6)
