@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 from fieldflux.app.evaluate.towers import observed_years
+from fieldflux.models.kgml.model import FAILED
 from fieldflux.models.kgml.steps import build
 from fieldflux.tiles.measurements import Tower, read_towers
 from numpy.typing import NDArray
@@ -151,12 +152,12 @@ def _real_days(values: Array, first: int, years: int) -> Array:
 
 
 def _only_run(values: Mapping[str, Array], start: date, years: int) -> dict[str, Array]:
-    """Without the years that the process model did not run: the files hold a GPP of 0 there, all year long."""
+    """Without the years that the process model did not run, or whose crop died in it: those the model flags itself."""
     out = {name: value.copy() for name, value in values.items()}
     year = (np.datetime64(start, "D") + np.arange(values["gpp"].shape[1])).astype("M8[Y]").astype(np.int64) + 1970
     for i, y in enumerate(range(start.year, start.year + years)):
         here = year == y
-        if not (values["gpp"][:, here] > 0).any():
+        if np.median(values["gpp"][:, here], axis=0).sum() < FAILED * here.sum() / 365.0:
             for name in ("gpp", "ra", "rh", "nee"):
                 out[name][:, here] = np.nan
             out["harvest"][:, i] = np.nan

@@ -35,6 +35,7 @@ DAILY = ("gpp", "ra", "rh", "reco", "nee", "et", "transpiration", "le", "h", "so
 OF_PROCESS = ("et", "transpiration", "le", "h", "soil_moisture", "snow", "runoff", "lai", "biomass")
 ANNUAL = ("yield", "residue", "delta_soc")
 SUMS = ("year_gpp", "year_ra", "year_rh", "year_harvest")  # of the year so far
+FAILED = 150.0  # gC m-2 yr-1; the usual bound of a site-year of cropland that counts
 SPIN_UP_YEARS = 2  # the first years of a record, after which it begins again
 CELLS = 96  # of one pass through a network: its days then stay in the processor's cache
 
@@ -141,7 +142,8 @@ class Kgml:
         daily["nee"] = daily["reco"] - gpp
         annual, after = self._years(forcing, daily, harvest, sums) if sums else ({}, {})
         arrays = {**memory, "process": np.asarray(done.state.arrays["state"]), **after}
-        return {n: daily[n] for n in DAILY}, annual, arrays, self._flags(forcing, done.flags, lost)
+        failed = _failed(forcing, own, measured)
+        return {n: daily[n] for n in DAILY}, annual, arrays, self._flags(forcing, done.flags, lost, failed)
 
     def _days(self, forcing: Forcing, gpp: Floats, measured: NDArray[np.bool_]) -> list[tuple[slice, Days]]:
         """What the networks read of each calendar year, and where its days lie among the forcing's. gpp: [C, D]."""
@@ -202,12 +204,17 @@ class Kgml:
         return {n: v.astype(np.float32) for n, v in stacked.items()}, so_far
 
     def _flags(
-        self, forcing: Forcing, of_process: Mapping[str, NDArray[np.bool_]], lost: NDArray[np.bool_]
+        self,
+        forcing: Forcing,
+        of_process: Mapping[str, NDArray[np.bool_]],
+        lost: NDArray[np.bool_],
+        failed: NDArray[np.bool_],
     ) -> dict[str, NDArray[np.bool_]]:
         known = crop_index(np.asarray(forcing.annual["crop"]))[:, sorted(set(forcing_years(forcing)))] >= 0
         flags = dict(of_process)
         flags["crop_unknown"] = np.asarray(~known.all(axis=1))
         flags["gpp_missing"] = np.logical_or.reduce(np.logical_and.reduce(lost, axis=0), axis=1)
+        flags["crop_failed"] = failed
         outside = np.zeros(forcing.daily["tmean"].shape[0], dtype=bool)
         for name, (low, high) in self.card.domain.ranges.items():
             if name in forcing.daily:
@@ -220,6 +227,22 @@ class Kgml:
 def forcing_years(forcing: Forcing) -> NDArray[np.int64]:
     """[D] column of each day's calendar year among the forcing's years."""
     return forcing.dates().astype("datetime64[Y]").astype(np.int64) + 1970 - forcing.years[0]
+
+
+def _failed(forcing: Forcing, own: Floats, measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[C] where the process model's crop took up less than FAILED in a whole year of a known crop, and no GPP is given.
+
+    Its crops can die of a late frost or a drought, and are not sown again: its own GPP is then not to be believed.
+    """
+    column = forcing_years(forcing)
+    found = np.zeros(forcing.cells, dtype=bool)
+    known = crop_index(np.asarray(forcing.annual["crop"])) >= 0
+    for year in closing_years(forcing):
+        k = forcing.years.index(year)
+        days = column == k
+        if days.sum() >= 365:
+            found |= known[:, k] & ~measured[:, days].any(axis=1) & (own[:, days].sum(axis=1) < FAILED)
+    return found
 
 
 def _given(forcing: Forcing) -> tuple[Floats, NDArray[np.bool_]]:
