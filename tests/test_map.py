@@ -56,7 +56,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     fieldflux = Path(sys.executable).with_name("fieldflux")
-    command = [str(fieldflux), "serve", "--port", str(port), "--home", str(home)]
+    # the quickest model: these tests are of the map
+    command = [str(fieldflux), "serve", "--port", str(port), "--home", str(home), "--model", "agroecosystem"]
     log = (home / "log").open("w+")
     with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=home) as process:
         url = f"http://127.0.0.1:{port}/"
