@@ -339,3 +339,27 @@ def test_weights_come_back_from_a_checkpoint(ensemble: Kgml) -> None:
     again = load(Checkpoint(ensemble.card, weights_of(ensemble.networks, ensemble.process.table)))
     forcing = small_forcing([[MAIZE, SOYBEAN]])
     assert np.array_equal(again.predict(forcing).daily["nee"], ensemble.predict(forcing).daily["nee"])
+
+
+def test_shipped_model_is_the_default_and_says_what_it_was_trained_on() -> None:
+    from fieldflux.app.settings import Settings
+
+    model = Registry().load(Settings().model)
+    card = model.card
+    assert card.id == "kgml-ag-carbon/1"
+    assert model.members == 5
+    assert set(card.recipe["train"]) >= {"US-Ne1", "DE-Geb", "IT-BCi"}
+    assert not set(card.recipe["train"]) & {"US-Twt", "US-Lin"}
+    assert {"day", "month", "year"} == set(card.intervals["nee"])
+    assert all(score.baseline for score in card.scores if score.metric == "rmse" and score.variable == "reco")
+    forcing = small_forcing([[MAIZE, SOYBEAN, MAIZE]])
+    found = model.predict(forcing)
+    assert 300 < float(found.annual["yield"][:, 0, 0].mean()) < 700
+    assert not found.flags["crop_failed"].any()
+
+
+def test_a_crop_that_dies_in_the_process_model_is_flagged(ensemble: Kgml) -> None:
+    forcing = small_forcing([[MAIZE, SOYBEAN], [MAIZE, SOYBEAN]])
+    cold = {n: v - (25.0 if n.startswith("t") else 0.0) for n, v in forcing.daily.items()}
+    assert ensemble.predict(replace(forcing, daily=cold)).flags["crop_failed"].all()
+    assert not ensemble.predict(forcing).flags["crop_failed"].any()
