@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import torch
@@ -210,7 +211,7 @@ def run_jobs(jobs: Sequence[Job], what: Callable[[Job], None], workers: int, tol
     """Do the jobs, `workers` at a time, and tell of them. A job's error ends the others and is raised."""
     begun = time.monotonic()
     context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, _follow, (os.getpid(),)) as pool:
         waiting: set[Future[None]] = {pool.submit(what, job) for job in jobs}
         done = 0
         try:
@@ -223,6 +224,17 @@ def run_jobs(jobs: Sequence[Job], what: Callable[[Job], None], workers: int, tol
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _follow(parent: int) -> None:
+    """End this worker when its parent is gone: a killed training leaves nobody behind who goes on with it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(2.0)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _news(jobs: Sequence[Job]) -> str:
