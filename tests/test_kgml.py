@@ -123,18 +123,23 @@ def test_closed_network_closes_and_takes_no_more_than_grew() -> None:
     assert bool((out.residue >= 0).all())
 
 
-def test_expected_harvest_pulls_the_harvest_towards_it() -> None:
-    days = a_year([[MAIZE, SOYBEAN]])
+def test_harvest_is_the_expected_one_moved_by_how_the_year_stands_to_earlier_ones() -> None:
+    days = replace(a_year([[MAIZE, SOYBEAN]]), expected=torch.tensor([200.0]))
     net = network().requires_grad_(False)
-    plain = float(net(days)[0].harvest)
-    low = float(net(replace(days, expected=torch.tensor([0.5 * plain])))[0].harvest)
-    high = float(net(replace(days, expected=torch.tensor([1.5 * plain])))[0].harvest)
-    assert low < high
-    with torch.no_grad():
-        net.trust.fill_(20.0)
-    assert float(net(replace(days, expected=torch.tensor([0.5 * plain])))[0].harvest) == pytest.approx(
-        0.5 * plain, rel=1e-3
-    )
+    first, after = net(days)
+    assert float(first.harvest) == pytest.approx(200.0, rel=1e-4)  # nothing to compare this year with yet
+    assert after["met"].tolist() == [[1.0, 0.0, 0.0, 0.0]]
+    # the earlier years' estimate was e^-0.2 of this year's; of that the network takes 1 - sigmoid(0) = half
+    carry = {**net.fresh(days), "met": after["met"], "usual": after["usual"] - 0.2 * after["met"]}
+    second, moved = net(days, carry)
+    assert float(second.harvest) == pytest.approx(200.0 * np.exp(0.1), rel=1e-4)
+    # the memory goes 30 % of the way towards this year
+    assert float(moved["usual"][0, 0] - carry["usual"][0, 0]) == pytest.approx(0.3 * 0.2, rel=1e-3)
+    net.trust.fill_(20.0)
+    assert float(net(days, carry)[0].harvest) == pytest.approx(200.0, rel=1e-4)
+    # not more than grew
+    greedy, _ = net(replace(days, expected=torch.tensor([1e5])), carry)
+    assert float(greedy.harvest) == pytest.approx(MOST_HARVESTED * float(greedy.harvest + greedy.residue), rel=1e-4)
 
 
 def test_residue_is_causal() -> None:

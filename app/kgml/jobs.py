@@ -190,7 +190,7 @@ def _drawn(lessons: Sequence[Lesson], seed: int) -> dict[str, float]:
     return {one.name: drawn[one.group] / max(years[one.group], 1) ** 0.5 for one in lessons}
 
 
-def write_walk(path: Path, network: object, lessons: Sequence[Lesson]) -> None:
+def write_walk(path: Path, network: Closed | Paper | Plain, lessons: Sequence[Lesson]) -> None:
     """What a network says of lessons, all years: "<name>|<variable>" -> [B, D], and "<name>|start" as an ISO date."""
     found: dict[str, list[Floats]] = {}
 
@@ -202,7 +202,7 @@ def write_walk(path: Path, network: object, lessons: Sequence[Lesson]) -> None:
         found.setdefault(f"{one.name}|harvest", []).append(out.harvest[:, None].cpu().numpy())
 
     if lessons:
-        walk(network, lessons, visit)  # type: ignore[arg-type]
+        walk(network, lessons, visit)
     starts = {f"{one.name}|start": np.array(f"{one.years[0]}-01-01") for one in lessons}
     np.savez_compressed(path, **{n: np.concatenate(v, axis=1) for n, v in found.items()}, **starts)  # type: ignore[arg-type]
 
@@ -280,8 +280,8 @@ def _suited(job: Job, runs: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     return np.asarray(runs[np.isin(crops, (1, 5)).all(axis=1)])
 
 
-def _probe(network: object, synthetic: Synthetic) -> Probe:
-    return probe_of(network, synthetic, synthetic.validation[:4], SPAN)  # type: ignore[arg-type]
+def _probe(network: Closed | Paper | Plain, synthetic: Synthetic) -> Probe:
+    return probe_of(network, synthetic, synthetic.validation[:4], SPAN)
 
 
 def _process(recipe: KgmlRecipe) -> Agroecosystem:

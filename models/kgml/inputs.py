@@ -59,7 +59,7 @@ PAPER: tuple[tuple[str, float, float], ...] = (
 )  # fmt: skip
 VAPOUR_RANGE = 0.42118 / 1.43317  # daily range of vapour pressure by its maximum: a ratio of the paper's means
 PAPER_DAYS = 365
-GPP, MEASURED, STANDING = 5, 6, 11
+GPP, MEASURED = 5, 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)

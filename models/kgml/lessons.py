@@ -15,7 +15,6 @@ from .losses import Targets
 from .network import Carry, Network, Outputs, detached
 from .recipe import Variant
 
-LONGEST = 366
 SPIN_UP_YEARS = 2
 
 

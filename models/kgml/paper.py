@@ -83,9 +83,8 @@ class Paper(nn.Module):
         ra = _physical(ra_z[..., 0], RA)
         residue = torch.relu(days.gpp.sum(1) + ra.sum(1) - harvest)  # eq. 10; ra is negative here
 
-        fed = torch.zeros_like(ra_z)
         left = (residue - RESIDUE.mean) / RESIDUE.sd
-        marked = torch.zeros(PAPER_DAYS, device=fed.device, dtype=fed.dtype)
+        marked = torch.zeros(PAPER_DAYS, device=ra.device, dtype=ra.dtype)
         marked[list(RESIDUE_DAYS)] = 1.0
         fed = left[:, None, None] * marked[None, :, None]
         z, rh_last = self.gru_rh(torch.cat([fed, self.drop(h), days.x], dim=2), unpacked(carry["rh"]))
