@@ -25,8 +25,7 @@ from fieldflux.models.processes.agroecosystem.calibrate import (
 from fieldflux.models.processes.agroecosystem.model import ANNUAL, DAILY, NEEDS, Agroecosystem
 from fieldflux.models.processes.agroecosystem.parameters import CROP_NAMES, NAMES
 from fieldflux.models.registry import Registry
-from fieldflux.tiles.measurements.tower import Tower, tower_forcing
-from fieldflux.tiles.measurements.towers import read_towers
+from fieldflux.tiles.measurements import Tower, read_towers, tower_forcing, with_monthly_rain
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -107,7 +106,7 @@ def train(
         return train_kgml(kgml, data_dir, work or out / ".work" / f"{kgml.name}-{kgml.version}", out, workers, told)
     recipe = read_recipe(recipe_path)
     told(0.0, "reading the towers")
-    towers = {tower.site: tower for tower in read_towers(data_dir)}
+    towers = _towers(data_dir)
     records = [_record(_tower(towers, site), spans) for site, spans in recipe.train.items()]
     card = _card(recipe, records, data_dir)
 
@@ -123,7 +122,7 @@ def finish(recipe: Recipe, card: Card, table: Floats, out: Path, data_dir: Path,
     from .evaluate import evaluate
     from .evaluate.report import to_scores
 
-    towers = {tower.site: tower for tower in read_towers(data_dir)}
+    towers = _towers(data_dir)
     folder = out / recipe.name / recipe.version
     model = Agroecosystem(card, table)
     told(0.9, "intervals")
@@ -184,6 +183,14 @@ def _errors(model: Agroecosystem, towers: Mapping[str, Tower], spans: Days) -> d
     return {name: (error, spread) for name, (error, spread) in joined.items() if len(error)}
 
 
+def _towers(data_dir: Path) -> dict[str, Tower]:
+    """Towers by site; where one has rain by the month only, its days are drawn (`with_monthly_rain`, seed 0)."""
+    return {
+        tower.site: tower if tower.monthly_precip is None else with_monthly_rain(tower)
+        for tower in read_towers(data_dir)
+    }
+
+
 def _tower(towers: Mapping[str, Tower], site: str) -> Tower:
     if site not in towers:
         raise BadRecipe(f"The recipe names tower '{site}', which the data do not have; they have: {', '.join(towers)}.")
@@ -232,7 +239,7 @@ def _card(recipe: Recipe, records: Sequence[SiteRecord], data_dir: Path) -> Card
     return Card(
         name=recipe.name,
         version=recipe.version,
-        title="Agro-ecosystem process model, calibrated at Mead and Bouldin Island",
+        title="Agro-ecosystem process model, calibrated at Mead, Bouldin Island and Gebesee",
         family=recipe.family,
         description=(
             "Daily carbon, water and energy of cropland: light-use efficiency, heat-sum phenology with sowing, harvest "
@@ -250,8 +257,8 @@ def _card(recipe: Recipe, records: Sequence[SiteRecord], data_dir: Path) -> Card
         answers=("crop", "sowing_doy", "harvest_doy", "irrigated", "residue_removed", "tillage"),
         domain=Domain(
             crops=CROP_NAMES,
-            climates="temperate cropland; calibrated in eastern Nebraska (maize, soybean) and California (alfalfa)",
-            years="2002-2008 (Mead), 2019-2020 (US-Bi1); CO2 near 370-415 ppm",
+            climates="temperate cropland; calibrated in Nebraska (maize, soybean), California (alfalfa), Thuringia (wheat)",
+            years="2002-2008 (Mead), 2019-2020 (US-Bi1), 2001-2010 (DE-Geb); CO2 near 370-415 ppm",
             ranges={
                 "soc_content": (2.0, 60.0),
                 "bulk_density": (0.9, 1.8),
@@ -271,8 +278,9 @@ def _card(recipe: Recipe, records: Sequence[SiteRecord], data_dir: Path) -> Card
         },
         known_faults=(
             *faults,
-            "What slow soil carbon starts with (eta_h) was learned at Mead, whose soils lose carbon: fields elsewhere "
-            "inherit that loss.",
+            "How far a field's slow soil carbon is from balance (eta_h) depends on its history, which is not known: what "
+            "was fitted at the towers is left there, and the members hold values around balance "
+            f"(sd of the logarithm {recipe.calibration.history:g}). delta_soc is centred on no trend but the crop's.",
             "Intervals are the members' spread times a factor that fits the year as a whole: too narrow in fallow, "
             "when members agree.",
             "No nitrogen, pests, hail or lodging: a damaged year looks like a good one.",

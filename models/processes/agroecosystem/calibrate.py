@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -48,6 +49,9 @@ class CalibrationRecipe(BaseModel):
     """Compile the day with torch.compile: many times faster, where the machine has a C++ compiler."""
     scatter: float = Field(default=0.4, ge=0)
     """Standard deviation of the members' starts around the defaults, in logits."""
+    history: float = Field(default=0.25, ge=0)
+    """Standard deviation among the members of the logarithm of eta_h, around balance. What the towers say of it is the
+    history of those fields, and goes no further."""
     weights: dict[str, float] = Field(
         default_factory=lambda: {"gpp": 1.0, "reco": 1.0, "nee": 1.5, "le": 0.7, "h": 0.3, "lai": 0.3, "yield": 0.5}
     )
@@ -135,7 +139,21 @@ def calibrate(
         schedule.step()
         progress(Progress(turn + 1, recipe.steps, tuple(loss.detach().tolist())))
     with torch.no_grad():
-        return np.asarray(_table(kept, shared, constants).double().numpy())
+        return _with_histories(_table(kept, shared, constants).double().numpy(), recipe.history)
+
+
+def _with_histories(table: Floats, history: float) -> Floats:
+    """The table with eta_h at the normal quantiles of the members, lowest first, the mean of their logarithms 0."""
+    members = table.shape[0]
+    at = [NormalDist().inv_cdf((m + 0.5) / members) for m in range(members)]
+    return np.concatenate(
+        [
+            table[..., :ETA_H],
+            np.broadcast_to(np.exp(history * np.array(at))[:, None, None], (*table.shape[:2], 1)),
+            table[..., ETA_H + 1 :],
+        ],
+        axis=-1,
+    )
 
 
 def _shares(elements: Sequence[tuple[SiteRecord, int]], counts: Integers, balance: float) -> Floats:

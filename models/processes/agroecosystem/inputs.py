@@ -26,13 +26,22 @@ def saturation_pressure(t: Floats) -> Floats:
 
 def extraterrestrial(latitude: Floats, doy: Integers) -> Floats:
     """Radiation above the atmosphere, MJ m-2 d-1, [W, D]; latitude [W] in degrees, day of year [D]; FAO-56 eq. 21."""
-    phi = np.radians(latitude)[:, None]
-    angle = 2.0 * np.pi * doy[None, :] / 365.0
-    distance = 1.0 + 0.033 * np.cos(angle)
-    declination = 0.409 * np.sin(angle - 1.39)
-    sunset = np.arccos(np.clip(-np.tan(phi) * np.tan(declination), -1.0, 1.0))
+    phi, declination, sunset = _sun(latitude, doy)
+    distance = 1.0 + 0.033 * np.cos(2.0 * np.pi * doy[None, :] / 365.0)
     day = sunset * np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.sin(sunset)
     return np.asarray(24.0 * 60.0 / np.pi * 0.0820 * distance * day)
+
+
+def day_length(latitude: Floats, doy: Integers) -> Floats:
+    """Hours from sunrise to sunset, [W, D]; FAO-56 eq. 34."""
+    return np.asarray(24.0 / np.pi * _sun(latitude, doy)[2])
+
+
+def _sun(latitude: Floats, doy: Integers) -> tuple[Floats, Floats, Floats]:
+    """Latitude [W, 1], declination [1, D] and hour angle of the sunset [W, D], radians; FAO-56 eqs 24, 25."""
+    phi = np.radians(latitude)[:, None]
+    declination = 0.409 * np.sin(2.0 * np.pi * doy[None, :] / 365.0 - 1.39)
+    return phi, declination, np.arccos(np.clip(-np.tan(phi) * np.tan(declination), -1.0, 1.0))
 
 
 def derive_weather(daily: Mapping[str, Floats], latitude: Floats, elevation: Floats, doy: Integers) -> Floats:
@@ -74,6 +83,7 @@ def derive_weather(daily: Mapping[str, Floats], latitude: Floats, elevation: Flo
         "co2": daily["co2"] / 400.0 if "co2" in daily else np.full(shape, 1.0),
         "pet_mj": 1.26 * delta / (delta + gamma) / lam,
         "lam": lam,
+        "day_length": day_length(latitude, doy),
         "irrigation": daily.get("irrigation", np.full(shape, np.nan)),
         "gpp": np.full(shape, np.nan),
     }

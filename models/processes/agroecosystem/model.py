@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from fieldflux.models.card import Card
 from fieldflux.models.checkpoint import BadCheckpoint, Checkpoint
-from fieldflux.models.contract import Floats, Forcing, Needs, Prediction, State, check_inputs
+from fieldflux.models.contract import Floats, Forcing, Integers, Needs, Prediction, State, check_inputs
 from numpy.typing import NDArray
 
 from .compiled import compute
@@ -145,7 +145,7 @@ class Agroecosystem:
 
     def _roll(self, forcing: Forcing, arrays: Floats, keep: bool) -> tuple[Floats, Floats, Floats]:
         """Outputs [V, M, C, D] (no days unless `keep`), closed years [4, M, C, years], state at the end [M, C, S]."""
-        weather, soil, seasons = _weather(forcing), _soil(forcing), derive_seasons(forcing)
+        (weather, row), soil, seasons = _weather(forcing), _soil(forcing), derive_seasons(forcing)
         dates = forcing.dates()
         day_of_year, year, closes = _calendar(forcing, dates)
         members, cells = self.members, forcing.cells
@@ -158,7 +158,7 @@ class Agroecosystem:
         arrays = np.ascontiguousarray(arrays)
         if self.device == "cpu":
             compute(
-                arrays, weather, np.asarray(forcing.weather, dtype=np.int64), gpp, unit, day_of_year, year,
+                arrays, weather, row, gpp, unit, day_of_year, year,
                 closes.astype(np.int64), seasons.crop, seasons.sow, seasons.harvest, seasons.switch, seasons.irrigated,
                 seasons.removed, seasons.tillage, np.ascontiguousarray(self.table, dtype=np.float64), soil, out, closed,
             )  # fmt: skip
@@ -166,7 +166,7 @@ class Agroecosystem:
         from .on_device import roll_on_device
 
         return roll_on_device(
-            self.device, self.table, arrays, weather, np.asarray(forcing.weather), gpp, unit, seasons, soil,
+            self.device, self.table, arrays, weather, row, gpp, unit, seasons, soil,
             day_of_year, year, closes, keep,
         )  # fmt: skip
 
@@ -229,22 +229,26 @@ def load(checkpoint: Checkpoint, device: str = "cpu") -> Agroecosystem:
     return Agroecosystem(checkpoint.card, np.asarray(table, dtype=np.float64), device)
 
 
-def _weather(forcing: Forcing) -> Floats:
-    latitude = _by_row(forcing, np.asarray(forcing.static["latitude"], dtype=np.float64))
-    elevation = (
-        np.nan_to_num(_by_row(forcing, np.asarray(forcing.static["elevation"], dtype=np.float64)))
-        if "elevation" in forcing.static
-        else np.zeros_like(latitude)
-    )
-    daily = {name: np.asarray(rows, dtype=np.float64) for name, rows in forcing.daily.items()}
-    return np.ascontiguousarray(derive_weather(daily, latitude, elevation, _calendar(forcing, forcing.dates())[0]))
+LATITUDE_STEP, ELEVATION_STEP = 0.1, 50.0
 
 
-def _by_row(forcing: Forcing, per_cell: Floats) -> Floats:
-    """Mean over the cells of each weather row: a weather cell is small against what latitude and height change."""
-    rows = next(iter(forcing.daily.values())).shape[0]
-    count = np.bincount(forcing.weather, minlength=rows)
-    return np.bincount(forcing.weather, weights=per_cell, minlength=rows) / np.maximum(count, 1)
+def _weather(forcing: Forcing) -> tuple[Floats, Integers]:
+    """[R, D, len(WEATHER)] what the step reads, and the row of each cell in it, [C].
+
+    Cells of one weather row share a row here where latitude and height agree to 0.1 degree and 50 m. Both are rounded,
+    never averaged over the batch, so that a cell's days are the same in whatever company it is computed.
+    """
+
+    weather = np.asarray(forcing.weather, dtype=np.int64)
+    latitude = np.asarray(forcing.static["latitude"], dtype=np.float64)
+    elevation = np.nan_to_num(np.asarray(forcing.static.get("elevation", np.zeros(forcing.cells)), dtype=np.float64))
+    kinds = np.stack([weather, np.round(latitude / LATITUDE_STEP), np.round(elevation / ELEVATION_STEP)], axis=1)
+    unique, row = np.unique(kinds, axis=0, return_inverse=True)
+    of = unique[:, 0].astype(np.int64)
+    daily = {name: np.asarray(rows, dtype=np.float64)[of] for name, rows in forcing.daily.items()}
+    doy = _calendar(forcing, forcing.dates())[0]
+    derived = derive_weather(daily, unique[:, 1] * LATITUDE_STEP, unique[:, 2] * ELEVATION_STEP, doy)
+    return np.ascontiguousarray(derived), np.ascontiguousarray(row.reshape(-1), dtype=np.int64)
 
 
 def _soil(forcing: Forcing) -> Floats:

@@ -68,7 +68,7 @@ LEARNED: tuple[Parameter, ...] = (
     Parameter("w_opt", "1", _all(0.6), 0.2, 0.95, shared=True),                # best saturation for decomposition
     Parameter("k_litf", "yr-1", _all(14.8), 0.5, 148.0, log=True, shared=True),  # metabolic litter, at 30 degC
     Parameter("eta_h", "1", _all(1.0), 0.125, 8.0, log=True, shared=True),     # start of slow soil carbon, by balance
-    Parameter("g_sen", "K d", (1300.0, 1150.0, 1850.0, 900.0), 300.0, 2000.0),  # heat sum to senescence
+    Parameter("g_sen", "K d", (1300.0, 1150.0, 1250.0, 900.0), 300.0, 2000.0),  # heat sum to senescence
     Parameter("sla", "m2 gC-1", (0.032, 0.042, 0.040, 0.038), 0.01, 0.06),     # leaf area of leaf carbon
 )
 
@@ -84,6 +84,8 @@ CONSTANTS: tuple[tuple[str, str, tuple[float, float, float, float]], ...] = (
     ("s_leaf", "1", (0.55, 0.78, 0.72, 9.0)),          # end of leaf growth, as a share of g_sen
     ("lai_max", "m2 m-2", (6.0, 6.0, 6.0, 5.5)),       # leaves stop growing near it
     ("seed", "gC m-2", (3.0, 3.0, 7.0, 5.0)),          # carbon of the seed
+    ("point", "gC m-2", (1.0, 1.0, 2.0, 3.0)),          # leaves that growing points hold through frost and drought
+    ("photo", "1", (0.0, 0.0, 1.0, 0.0)),              # how far short days hold development back before the grain fills
     ("perennial", "1", (0.0, 0.0, 0.0, 1.0)),
     ("g_cut", "K d", (9e9, 9e9, 9e9, 520.0)),          # heat sum between cuts of a perennial
     ("f_cut", "1", (0.0, 0.0, 0.0, 0.75)),             # share of stem and leaf taken by a cut
@@ -114,7 +116,7 @@ COUNT = len(NAMES)
     EPS, T_OPT, A_T, B_T, KAPPA_V, GAMMA_L, MU_C, Q_W, THETA_STAR, K_EXT, W0_WUE, KAPPA_W, ALPHA_T, ALPHA_S, K_E, I_C,
     K_G, K_GT, C_EB, BETA, D_DRAIN, K_B, M_THETA, Z_ROOT, M_T, T_S, I_MAX, REW_IRR, RMN, Y_G, Q10_H, W_OPT, K_LITF,
     ETA_H, G_SEN, SLA,
-    T_BASE, T_CAP, G_EM, S_GRAIN, K_SEN, A_LEAF, A_ROOT, A_GRAIN, S_LEAF, LAI_MAX, SEED, PERENNIAL, G_CUT, F_CUT,
+    T_BASE, T_CAP, G_EM, S_GRAIN, K_SEN, A_LEAF, A_ROOT, A_GRAIN, S_LEAF, LAI_MAX, SEED, POINT, PHOTO, PERENNIAL, G_CUT, F_CUT,
     T_FROST, ZETA, R_ROOT, R_STEM, R_GRAIN, K_ROOT, K_LEAF, K_SHED, F_EXPORT, K_LITS, K_ACT, K_SLOW, K_OLD, F_MET, E_L,
     E_S, K_T, Q10_R,
 ) = range(COUNT)  # fmt: skip

@@ -18,7 +18,7 @@ from typing import Any
 from .parameters import (
     A_GRAIN, A_LEAF, A_ROOT, A_T, ALPHA_S, ALPHA_T, B_T, BETA, C_EB, D_DRAIN, E_L, E_S, EPS, F_CUT, F_EXPORT, F_MET,
     G_CUT, G_EM, G_SEN, GAMMA_L, I_C, I_MAX, K_ACT, K_B, K_E, K_EXT, K_G, K_GT, K_LEAF, K_LITF, K_LITS, K_OLD, K_ROOT,
-    K_SEN, K_SHED, K_SLOW, K_T, KAPPA_V, KAPPA_W, LAI_MAX, M_T, M_THETA, MU_C, PERENNIAL, Q10_H, Q10_R, Q_W, R_GRAIN,
+    K_SEN, K_SHED, K_SLOW, K_T, KAPPA_V, KAPPA_W, LAI_MAX, M_T, M_THETA, MU_C, PERENNIAL, PHOTO, POINT, Q10_H, Q10_R, Q_W, R_GRAIN,
     R_ROOT, R_STEM, REW_IRR, RMN, S_GRAIN, S_LEAF, SEED, SLA, T_BASE, T_CAP, T_FROST, T_OPT, T_S, THETA_STAR, W0_WUE,
     W_OPT, Y_G, Z_ROOT, ZETA,
 )  # fmt: skip
@@ -35,8 +35,9 @@ STATE = (
 (SWE, W1, W2, W3, W4, GW, LEAF, ROOT, STEM, GRAIN, RESERVE, LIT_F, LIT_S, SOIL_A, SOIL_S, SOIL_O, T_SOIL, GDD,
  YTD_GPP, YTD_RA, YTD_RH, YTD_HARVEST, OUT_A, OUT_S) = range(len(STATE))
 
-WEATHER = ("t", "t_min", "t_day", "sw", "cloud", "rn", "vpd_day", "precip", "co2", "pet_mj", "lam", "irrigation", "gpp")
-(T, T_MIN, T_DAY, SW, CLOUD, RN, VPD, PRECIP, CO2, PET_MJ, LAM, IRRIGATION, GPP_IN) = range(len(WEATHER))
+WEATHER = ("t", "t_min", "t_day", "sw", "cloud", "rn", "vpd_day", "precip", "co2", "pet_mj", "lam", "day_length",
+           "irrigation", "gpp")
+(T, T_MIN, T_DAY, SW, CLOUD, RN, VPD, PRECIP, CO2, PET_MJ, LAM, DAY_LENGTH, IRRIGATION, GPP_IN) = range(len(WEATHER))
 
 SOIL = ("th_s", "th_fc", "th_wp", "b", "k_cap")
 (TH_S, TH_FC, TH_WP, B_EXP, K_CAP) = range(len(SOIL))
@@ -168,17 +169,18 @@ def build_step(
         w3, w4 = w3 - over, w4 + over
         over = relu(w4 - ws4)
         w4, gw = w4 - over, s[GW] + over
+        # no layer drains below field capacity (as in SINDBAD): a saturated one would otherwise lose nearly all in a day
         power = p[D_DRAIN] * soil[B_EXP]
         down = least(w1 * exp(power * log(w1 / ws1 + 1e-6)), relu(ws2 - w2))
-        down = least(down, 0.9 * w1)
+        down = least(down, relu(w1 - th_fc * Z1))
         w1, w2 = w1 - down, w2 + down
         down = least(w2 * exp(power * log(w2 / ws2 + 1e-6)), relu(ws3 - w3))
-        down = least(down, 0.9 * w2)
+        down = least(down, relu(w2 - th_fc * Z2))
         w2, w3 = w2 - down, w3 + down
         down = least(w3 * exp(power * log(w3 / ws3 + 1e-6)), relu(ws4 - w4))
-        down = least(down, 0.9 * w3)
+        down = least(down, relu(w3 - th_fc * Z3))
         w3, w4 = w3 - down, w4 + down
-        down = least(w4 * exp(power * log(w4 / ws4 + 1e-6)), 0.9 * w4)
+        down = least(w4 * exp(power * log(w4 / ws4 + 1e-6)), relu(w4 - th_fc * Z4))
         w4, gw = w4 - down, gw + down
         # capillary rise (van Dijk 2010), from the wetter store below
         rise = least(soil[K_CAP] * relu(1.0 - w3 / ws3), 0.1 * w4)
@@ -230,12 +232,17 @@ def build_step(
         m_root = cap(heat * p[R_ROOT], 0.1) * root
         m_stem = cap(heat * p[R_STEM], 0.1) * stem
         m_grain = cap(heat * p[R_GRAIN], 0.1) * grain
+        age = gdd / p[G_SEN]
+        # Growing points live through frost and drought until the crop ripens (those of young maize are below ground,
+        # soybean branches anew, where a stand is lost it is sown again): losses spare the leaves that they hold.
+        point = p[POINT] * active * (gate((1.0 - age) / 0.05) * (1.0 - p[PERENNIAL]) + p[PERENNIAL])
+        bare = relu(leaf - point) / (leaf + 1e-9)
+        m_leaf = m_leaf * bare
         upkeep = m_leaf + m_root + m_stem + m_grain
         growth = relu(gpp - upkeep)
         unpaid = relu(upkeep - gpp) / (upkeep + 1e-9)
         ra = upkeep + (1.0 - p[Y_G]) * growth
         new = p[Y_G] * growth
-        age = gdd / p[G_SEN]
         to_grain = p[A_GRAIN] * gate((age - p[S_GRAIN]) / 0.05)
         thin = gate((p[LAI_MAX] - lai) / 0.4)
         to_leaf = (1.0 - to_grain) * p[A_LEAF] * gate((p[S_LEAF] - age) / 0.06) * thin
@@ -244,7 +251,7 @@ def build_step(
         to_stem = 1.0 - to_grain - to_leaf - to_root - to_reserve
         # the seed, or a perennial's crown, puts out leaves and roots
         sprout_annual = 0.15 * gate((gdd - p[G_EM]) / 8.0) * (1.0 - p[PERENNIAL])
-        sprout_perennial = 0.04 * gate((t - 6.0) / 1.5) * exp(-1.5 * lai) * p[PERENNIAL]
+        sprout_perennial = 0.04 * gate((t - 6.0) / 1.5) * exp(-1.5 * lai) * f_w * p[PERENNIAL]
         sprout = reserve * (sprout_annual + sprout_perennial) * active
         leaf = leaf + to_leaf * new - unpaid * m_leaf + 0.7 * sprout
         root = root + to_root * new - unpaid * m_root + 0.3 * sprout
@@ -257,14 +264,17 @@ def build_step(
         # snow keeps the frost off
         frost = 0.3 * gate((p[T_FROST] - w[T_MIN]) / 0.7) * (1.0 - cover)
         aged = p[K_SEN] * gate((age - 1.0) / 0.05)
-        die_leaf = cap(p[K_LEAF] + aged + p[K_SHED] * (1.0 - f_w) + frost + idle, 0.9) * leaf
+        die_leaf = cap(p[K_LEAF] + aged + p[K_SHED] * (1.0 - f_w) + frost + idle, 0.9) * bare * leaf
         die_root = (p[K_ROOT] + idle) * root
         die_stem = (0.15 * p[K_LEAF] + idle) * stem
         leaf, root, stem = leaf - die_leaf, root - die_root, stem - die_stem
         fallen = die_leaf + die_root + die_stem
 
         # -- harvest of an annual crop; cut of a perennial
-        warm = relu(least(t, p[T_CAP]) - p[T_BASE])
+        # a long-day crop waits for spring (WOFOST's winter wheat: stands still at 8 h, runs freely at 15 h)
+        early = gate((gdd - p[G_EM]) / 8.0) * gate((p[S_GRAIN] - age) / 0.02)
+        waits = p[PHOTO] * early * (1.0 - cap(relu((w[DAY_LENGTH] - 8.0) / 7.0), 1.0))
+        warm = relu(least(t, p[T_CAP]) - p[T_BASE]) * (1.0 - waits)
         gdd = gdd + warm * active
         # hard: the heat sum has no gradient to lose, and half a cut would make the next ones a matter of rounding
         cut = p[PERENNIAL] * gate((gdd - p[G_CUT]) * 1e4) * active
