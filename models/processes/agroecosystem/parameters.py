@@ -44,8 +44,8 @@ LEARNED: tuple[Parameter, ...] = (
     Parameter("q_w", "1", _all(1.0), 0.01, 4.0),                               # strength of the soil-moisture limit
     Parameter("theta_star", "1", _all(0.5), 0.1, 1.0),                         # relative water below which it starts
     Parameter("k_ext", "1", (0.55, 0.6, 0.5, 0.55), 0.3, 0.9),                 # extinction of light in the canopy
-    Parameter("w0_wue", "gC mm-1", (8.0, 5.0, 5.0, 3.2), 2.0, 20.0),           # water-use efficiency at no VPD
-    Parameter("kappa_w", "kPa-1", _all(0.3), 0.05, 0.9),                       # its decline with VPD
+    Parameter("w0_wue", "gC mm-1", (6.5, 4.0, 4.5, 3.5), 2.0, 20.0),           # water-use efficiency at a VPD of 0.9 kPa
+    Parameter("kappa_w", "1", _all(0.5), 0.3, 0.9),                            # power of its decline with VPD
     Parameter("alpha_t", "1", (1.2, 1.2, 1.2, 1.4), 0.3, 2.0),                            # transpiration, share of PET
     Parameter("alpha_s", "1", _all(0.8), 0.1, 2.0, shared=True),               # soil evaporation, share of PET
     Parameter("k_e", "d-1", _all(0.15), 0.02, 0.95, shared=True),              # supply of soil evaporation

@@ -211,7 +211,8 @@ def build_step(
         f_w = relu(1.0 - p[Q_W] * dry * dry)
         old = gate((1.45 * p[G_SEN] - gdd) / (0.05 * p[G_SEN])) * (1.0 - p[PERENNIAL]) + p[PERENNIAL]
         demand = p[EPS] * apar * f_t * f_v * f_l * f_c * f_w * old
-        wue = p[W0_WUE] * exp(-p[KAPPA_W] * vpd) * air
+        # underlying water-use efficiency (Zhou et al. 2014): carbon gained times a root of VPD, near the square root
+        wue = p[W0_WUE] * exp(-p[KAPPA_W] * log(vpd + 0.1)) * air
         p1, p2 = relu(w1 - th_wp * Z1), r2 * relu(w2 - th_wp * Z2)
         p3, p4 = r3 * relu(w3 - th_wp * Z3), r4 * relu(w4 - th_wp * Z4)
         paw = p1 + p2 + p3 + p4
