@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -58,6 +58,13 @@ class Settings(BaseSettings):
     )
     cors: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins whose pages may call, with ',' between them; '*' for any."
+    )
+    database_url: str = Field(
+        default="",
+        # Hosting platforms set the plain name.
+        validation_alias=AliasChoices("fieldflux_database_url", "database_url"),
+        description="PostgreSQL for fields, jobs and accounts, as postgresql://user:password@host/name; DATABASE_URL "
+        "is read as well. A SQLite file in the work folder if empty.",
     )
     limits: Limits = Limits()
 
