@@ -148,18 +148,31 @@ def utc_now() -> str:
 
 
 def _engine(url: str) -> Engine:
+    import orjson
     from sqlalchemy import create_engine, event
+
+    def dumps(value: Any) -> str:
+        return orjson.dumps(value).decode()
 
     if url.startswith("postgresql"):
         return create_engine(
-            url, pool_size=8, max_overflow=8, pool_timeout=10, pool_pre_ping=True, connect_args={"connect_timeout": 5}
+            url,
+            pool_size=8,
+            max_overflow=8,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            json_serializer=dumps,
+            json_deserializer=orjson.loads,
+            connect_args={"connect_timeout": 5},
         )
     path = url.removeprefix("sqlite:///")
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseFault("read-only", f"The database's folder cannot be made: {error.strerror}.") from error
-    engine = create_engine(url, pool_size=8, max_overflow=8, pool_timeout=10)
+    engine = create_engine(
+        url, pool_size=8, max_overflow=8, pool_timeout=10, json_serializer=dumps, json_deserializer=orjson.loads
+    )
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
@@ -198,9 +211,7 @@ def _upgrade(engine: Engine) -> None:
                     "(number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied TEXT NOT NULL)"
                 )
             )
-            applied = {
-                number: name for number, name in connection.execute(text("SELECT number, name FROM schema_steps"))
-            }
+            applied = dict(connection.execute(text("SELECT number, name FROM schema_steps")).tuples().all())
             for number, name in applied.items():
                 if number > len(STEPS) or STEPS[number - 1].name != name:
                     raise DatabaseFault(

@@ -40,7 +40,6 @@ STEPS: tuple[Step, ...] = (
             tenant TEXT NOT NULL,
             external_id TEXT,
             properties {json} NOT NULL,
-            version INTEGER NOT NULL,
             created TEXT NOT NULL,
             updated TEXT NOT NULL,
             UNIQUE (tenant, external_id)
@@ -55,6 +54,7 @@ STEPS: tuple[Step, ...] = (
             created TEXT NOT NULL,
             geometry TEXT NOT NULL,
             geometry_key TEXT NOT NULL,
+            outline_key TEXT NOT NULL,
             flags {json} NOT NULL,
             area_ha DOUBLE PRECISION NOT NULL,
             west DOUBLE PRECISION NOT NULL,
@@ -63,11 +63,16 @@ STEPS: tuple[Step, ...] = (
             north DOUBLE PRECISION NOT NULL,
             PRIMARY KEY (field, version)
         );
-        CREATE INDEX field_versions_by_place ON field_versions (tenant, current, south, north, west, east);
-        CREATE INDEX field_versions_by_geometry ON field_versions (tenant, geometry_key);
+        CREATE INDEX field_versions_by_place ON field_versions (tenant, current, west, east, south, north, field);
+        CREATE INDEX field_versions_by_outline ON field_versions (tenant, outline_key);
+        CREATE INDEX field_versions_by_geometry ON field_versions (geometry_key);
         CREATE TABLE coverages (
             geometry_key TEXT NOT NULL,
             place TEXT NOT NULL,
+            cells INTEGER NOT NULL,
+            effective_cells DOUBLE PRECISION NOT NULL,
+            covered_fraction DOUBLE PRECISION NOT NULL,
+            flags {json} NOT NULL,
             content {bytes} NOT NULL,
             PRIMARY KEY (geometry_key, place)
         );

@@ -23,6 +23,13 @@ class Limits(BaseModel):
     cell_days: int = Field(
         default=400_000_000, ge=1, description="Cells times days read for one request: a county and 21 years fit."
     )
+    upload_bytes: int = Field(
+        default=33_554_432, ge=1024, description="Size of a file of fields (GeoJSON, GeoParquet, zip), bytes."
+    )
+    unpacked_bytes: int = Field(
+        default=268_435_456, ge=1024, description="Size of a file of fields once unpacked, bytes."
+    )
+    features: int = Field(default=10_000, ge=1, description="Fields registered by one request.")
     live_cell_years: int = Field(
         default=2_000,
         ge=1,
