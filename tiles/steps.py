@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -36,6 +37,7 @@ class Steps:
     end: Days
 
     @classmethod
+    @lru_cache(maxsize=64)
     def of(cls, step: Step, first_day: date, last_day: date) -> Steps:
         days = np.arange(np.datetime64(first_day, "D"), np.datetime64(last_day, "D") + 1)
         if step == "period":
@@ -51,7 +53,10 @@ class Steps:
             begin, end = ((3 * k - 1).astype("M8[M]").astype("M8[D]") for k in (keys, keys + 1))
         else:
             begin, end = (k.astype(f"M8[{_UNITS[step]}]").astype("M8[D]") for k in (keys, keys + 1))
-        return cls(step, first.astype(np.int64), lengths.astype(np.int64), days[first], begin, end)
+        made = (first.astype(np.int64), lengths.astype(np.int64), days[first], begin, end)
+        for array in made:
+            array.flags.writeable = False
+        return cls(step, *made)
 
     @property
     def whole(self) -> NDArray[np.bool_]:

@@ -360,7 +360,7 @@ def coverages(
     for key, shape in zip(keys, shapes, strict=True):
         if key in found or key in new:
             continue
-        kept = None if memory is None else memory.find(("coverage", key, grid, window, place, limits))
+        kept = None if memory is None else memory.find(coverage_key(key, grid, window, place, limits))
         if kept is None:
             new[key] = shape
         else:
@@ -368,8 +368,13 @@ def coverages(
     for key, made in zip(new, _coverages(list(new.items()), grid, window, mask, limits), strict=True):
         found[key] = made
         if memory is not None and isinstance(made, Coverage):
-            memory.get(("coverage", key, grid, window, place, limits), lambda c=made: c, lambda c: c.nbytes)
+            memory.put(coverage_key(key, grid, window, place, limits), made, made.nbytes)
     return [_of_shape(found[key], shape) for key, shape in zip(keys, shapes, strict=True)]
+
+
+def coverage_key(key: str, grid: Grid, window: Window, place: str, limits: Limits) -> Hashable:
+    """Under what a memory keeps the coverage of the shape of that key: for callers who kept it elsewhere."""
+    return ("coverage", key, grid, window, place, limits)
 
 
 def _of_shape(found: Coverage | BadGeometry, shape: Shape) -> Coverage | BadGeometry:
@@ -413,14 +418,13 @@ def _boxes(
     shape: Shape, on_plane: Area, area_m2: float, grid: Grid, window: Window, limits: Limits
 ) -> list[tuple[Area, Window]]:
     """The parts of a polygon that lie in the window, and the cells around each."""
-    near = lonlat_bounds(grid, window)
     if math.isfinite(area_m2):
         _check_extent("area", area_m2 / 1e6, limits.area_km2)
     if not np.all(np.isfinite(on_plane.bounds)):
-        raise _outside(shape, near)
+        raise _outside(shape, lonlat_bounds(grid, window))
     boxes = [(part, box) for part in _parts(on_plane) if (box := _box(part, window)) is not None]
     if not boxes:
-        raise _outside(shape, near)
+        raise _outside(shape, lonlat_bounds(grid, window))
     # a thin polygon may span far more than it covers, and the work is that of its span
     span_km2 = sum(box.size for _, box in boxes) * grid.cell_area_m2 / 1e6
     _check_extent("span", span_km2, SPAN_PER_AREA * limits.area_km2)
