@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from . import fill, problems
 from .database import Database, database_url
 from .middleware import BodyLimit, Compress, RequestContext
-from .routes import catalog, health, pages, series, tiles
+from .routes import catalog, health, pages, series, styles, tiles
 from .settings import Settings
 from .single import SingleFlight
 from .warm import warm
@@ -87,7 +87,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         )
     app.add_middleware(RequestContext)
 
-    for router in (series.router, tiles.router, catalog.router, health.router, pages.pages()):
+    for router in (series.router, tiles.router, styles.router, catalog.router, health.router, pages.pages()):
         app.include_router(router)
     return app
 
