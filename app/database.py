@@ -211,12 +211,13 @@ def _upgrade(engine: Engine) -> None:
                     "(number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied TEXT NOT NULL)"
                 )
             )
-            applied = dict(connection.execute(text("SELECT number, name FROM schema_steps")).tuples().all())
+            found = connection.execute(text("SELECT number, name FROM schema_steps")).all()
+            applied: dict[int, str] = dict(row.tuple() for row in found)
             for number, name in applied.items():
                 if number > len(STEPS) or STEPS[number - 1].name != name:
                     raise DatabaseFault(
                         "bad-database",
-                        f"The database has step {number} ('{name}') of a schema; this version, which ends with step "
+                        f"The database has step {number} ('{name}') of a schema; this version, whose last step is "
                         f"{len(STEPS)}, does not know it. Run the newer version, or give this one another database.",
                     )
             for number, step in enumerate(STEPS, 1):

@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from . import fill, problems
 from .database import Database, database_url
 from .middleware import BodyLimit, Compress, RequestContext
-from .routes import catalog, health, pages, series, styles, tiles
+from .routes import catalog, fields, health, pages, series, styles, tiles
 from .settings import Settings
 from .single import SingleFlight
 from .warm import warm
@@ -75,19 +75,27 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     problems.install(app)
     # The last one added is the first one a request passes.
     app.add_middleware(Compress)
-    app.add_middleware(BodyLimit, limit=chosen.limits.body_bytes)
+    app.add_middleware(BodyLimit, limit=chosen.limits.body_bytes, uploads={"/v1/fields": chosen.limits.upload_bytes})
     if chosen.cors:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=chosen.cors,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Content-Type", "If-None-Match", "X-Request-Id"],
-            expose_headers=["ETag", "Retry-After", "Server-Timing", "X-Fieldflux-Missing", "X-Request-Id"],
+            expose_headers=["ETag", "Location", "Retry-After", "Server-Timing", "X-Fieldflux-Missing", "X-Request-Id"],
             max_age=86400,
         )
     app.add_middleware(RequestContext)
 
-    for router in (series.router, tiles.router, styles.router, catalog.router, health.router, pages.pages()):
+    for router in (
+        series.router,
+        fields.router,
+        tiles.router,
+        styles.router,
+        catalog.router,
+        health.router,
+        pages.pages(),
+    ):
         app.include_router(router)
     return app
 
