@@ -20,6 +20,14 @@ class Limits(BaseModel):
     area_km2: float = Field(default=25_000.0, gt=0, description="Area of a geometry, km2. A county of Iowa has 1 500.")
     days: int = Field(default=11_000, ge=1, description="Days between first and last, both included.")
     values: int = Field(default=200_000, ge=1, description="Values in an answer: steps times variables.")
+    series_features: int = Field(
+        default=100, ge=1, description="Polygons or fields in one request for series; jobs take more."
+    )
+    series_values: int = Field(
+        default=2_000_000,
+        ge=1,
+        description="Values in an answer of many polygons: polygons times steps times variables.",
+    )
     cell_days: int = Field(
         default=400_000_000, ge=1, description="Cells times days read for one request: a county and 21 years fit."
     )
