@@ -324,7 +324,9 @@ def train(
     from .train import train as train_by
 
     with _bar("training") as told:
-        train_by(recipe, out or _settings(home=home).home / "checkpoints", _given(data), told, work, workers)
+        card = train_by(recipe, out or _settings(home=home).home / "checkpoints", _given(data), told, work, workers)
+    for stage, seconds in card.recipe.get("seconds", {}).items():
+        typer.echo(f"{stage}: {seconds:.0f} s")
 
 
 @app.command()

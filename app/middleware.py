@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +25,8 @@ _TEXT = (
     "application/json",
     "application/problem+json",
     "application/geo+json",
+    "application/x-ndjson",
+    "application/prs.coverage+json",
     "text/",
     "image/svg",
     "application/javascript",
@@ -86,16 +88,19 @@ class RequestContext:
 class BodyLimit:
     """Refuses a body over the limit, by its stated length or while it comes in, before anything parses it."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, uploads: Mapping[str, int] | None = None) -> None:
+        """uploads: limits of addresses that take files, by their path."""
         self.app = app
         self.limit = limit
+        self.uploads = dict(uploads or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self.app(scope, receive, send)
             return
+        limit = self.uploads.get(scope["path"], self.limit)
         stated = Headers(scope=scope).get("content-length", "")
-        if stated.isdigit() and int(stated) > self.limit:
+        if stated.isdigit() and int(stated) > limit:
             await self._refuse(int(stated), scope, receive, send)
             return
         body = bytearray()
@@ -106,7 +111,7 @@ class BodyLimit:
                 return
             body += message.get("body", b"")
             more = message.get("more_body", False)
-            if len(body) > self.limit:
+            if len(body) > limit:
                 await self._refuse(len(body), scope, receive, send)
                 return
         whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
@@ -117,10 +122,13 @@ class BodyLimit:
         await self.app(scope, replay, send)
 
     async def _refuse(self, given: int, scope: Scope, receive: Receive, send: Send) -> None:
+        upload = scope["path"] in self.uploads
+        allowed = self.uploads.get(scope["path"], self.limit)
+        advice = "Send the file in parts." if upload else "Simplify the geometry."
         problem = Problem(
             KINDS["over-limit"],
-            f"The body has {given:,} bytes or more; this server takes {self.limit:,}. Simplify the geometry.",
-            {"limit": "body_bytes", "given": given, "allowed": self.limit},
+            f"The body has {given:,} bytes or more; this server takes {allowed:,}. {advice}",
+            {"limit": "upload_bytes" if upload else "body_bytes", "given": given, "allowed": allowed},
         )
         await problem.response(scope["path"], {"Connection": "close"})(scope, receive, send)
 

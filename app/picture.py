@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 from fieldflux.models.variables import Variable, variable
 
+from .look import DEFAULT_STYLE, Look
 from .problems import Refused
 from .workspace import Place, Workspace
 
 if TYPE_CHECKING:
     from fieldflux.tiles.palettes import Style
     from fieldflux.tiles.render import Tile
+    from fieldflux.tiles.store import Store
+    from fieldflux.tiles.when import Period, When
 
 
 def draw(
@@ -33,7 +36,7 @@ def draw(
     from fieldflux.tiles import render
 
     v = served(place, name)
-    moment = moment_of(place, v, when)
+    moment = when_of(place, v, when)
     store = workspace.store(place)
     if store is None:
         raise Refused(
@@ -41,7 +44,7 @@ def draw(
             f"Nothing is computed yet for the cube '{place.cube.id}' with '{place.card.id}'. "
             f"`fieldflux run {place.cube.id}` computes it.",
         )
-    colours = style_of(v, palette, "", isinstance(moment, int))
+    colours = style_of(v, Look(colormap=palette), moment)
     return render.tile(store, v.name, moment, *at, size=size, fmt=fmt, style=colours, memory=workspace.memory)
 
 
@@ -56,37 +59,79 @@ def served(place: Place, name: str) -> Variable:
     return found
 
 
-def style_of(v: Variable, palette: str, shown: str, over_year: bool) -> Style:
-    """Colours of a variable, or those asked for. Raises UnknownStyle; Refused (unknown-style)."""
+def style_of(v: Variable, look: Look, when: When | None) -> Style:
+    """Colours of a variable, or those asked for. Raises Refused (unknown-style), with the palettes there are."""
     from fieldflux.tiles import palettes
 
     ends: tuple[float, float] | None = None
-    if shown:
+    if look.range:
         try:
-            low, high = (float(part) for part in shown.split(","))
+            low, high = (float(part) for part in look.range.split(","))
         except ValueError:
-            raise Refused("unknown-style", f"A range is two numbers, as in 0,20; given: {shown[:40]}.") from None
+            raise Refused("unknown-style", f"A range is two numbers, as in 0,20; given: {look.range[:40]}.") from None
         ends = (low, high)
-    return palettes.style_of(v, palette or None, ends, over_year=over_year)
-
-
-def moment_of(place: Place, v: Variable, when: str) -> date | int:
-    years = place.cube.years
+    named = "" if look.style == DEFAULT_STYLE else look.style
     try:
-        moment: date | int = int(when) if len(when) == 4 and when.isdigit() else date.fromisoformat(when)
-    except ValueError:
-        raise Refused("invalid-dates", f"'{when[:40]}' is neither a day (2021-07-15) nor a year (2021).") from None
-    year = moment if isinstance(moment, int) else moment.year
-    if year not in years:
+        return palettes.style_of(v, look.colormap or named or None, ends, when=when, steps=look.steps)
+    except palettes.UnknownStyle as error:
+        raise Refused("unknown-style", str(error), allowed=[DEFAULT_STYLE, *style_names()]) from None
+
+
+def style_names() -> list[str]:
+    """Names of palettes, each also turned round."""
+    from fieldflux.tiles.palettes import CONTROL
+
+    return [name + end for name in sorted(CONTROL) for end in ("", "_r")]
+
+
+def when_of(place: Place, v: Variable, text: str, minus: str = "", anomaly: str = "") -> When:
+    """The time that a map shows, within the cube's years.
+
+    minus: another time that is taken away. anomaly: "1", or the years whose mean is taken away, as in 2015..2020.
+    Raises Refused (invalid-dates), BadMoment.
+    """
+    from fieldflux.tiles.when import Anomaly, Difference, check, parse, years_of
+
+    of = _within(place, parse(text), text)
+    when: When = of
+    if minus and anomaly:
+        raise Refused("invalid-dates", "Give either `minus` or `anomaly`, not both.")
+    if minus:
+        when = Difference(of, _within(place, parse(minus), minus))
+    if anomaly:
+        named = place.cube.years if anomaly in ("1", "true") else years_of(_within(place, parse(anomaly), anomaly))
+        when = Anomaly(of, named[0], named[-1])
+    check(v, when)
+    return when
+
+
+def _within(place: Place, period: Period, text: str) -> Period:
+    from fieldflux.tiles.when import ends
+
+    years = place.cube.years
+    first, last = ends(period)
+    if first.year < years[0] or last.year > years[-1]:
         raise Refused(
             "invalid-dates",
-            f"{when} lies outside the cube '{place.cube.id}', which covers {years[0]}-01-01 to {years[-1]}-12-31.",
+            f"{text} lies outside the cube '{place.cube.id}', which covers {years[0]}-01-01 to {years[-1]}-12-31.",
             first=f"{years[0]}-01-01",
             last=f"{years[-1]}-12-31",
         )
-    if v.period == "year" and not isinstance(moment, int):
-        raise Refused("invalid-dates", f"'{v.name}' has one value a year: ask for {year} instead of {when}.")
-    return moment
+    return period
+
+
+def latest_of(store: Store, v: Variable) -> date | int:
+    """The last day, or year, of which anything is computed. Raises Refused (not-computed-yet)."""
+    for year in sorted(store.years, reverse=True):
+        if (store.computed(year) & store.occupied).any():
+            return year if v.period == "year" else date(year, 12, 31)
+    raise Refused("not-computed-yet", f"Nothing is computed yet of '{store.cube_id}' with '{store.model_id}'.")
+
+
+def default_of(place: Place, v: Variable) -> str:
+    """The time that a map shows first: a day of summer in the last year."""
+    last = place.cube.years[-1]
+    return str(last) if v.period == "year" else f"{last}-07-15"
 
 
 def tile_at(lon: float, lat: float, zoom: int) -> tuple[int, int, int]:

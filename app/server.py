@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -13,12 +14,15 @@ from fieldflux.models.registry import Registry
 from starlette.middleware.cors import CORSMiddleware
 
 from . import fill, problems
+from .database import Database, database_url
 from .middleware import BodyLimit, Compress, RequestContext
-from .routes import catalog, health, pages, series, tiles
+from .routes import catalog, fields, health, pages, series, styles, tiles
 from .settings import Settings
 from .single import SingleFlight
 from .warm import warm
 from .workspace import Workspace
+
+log = logging.getLogger("fieldflux")
 
 _DESCRIPTION = """
 What a field does with its carbon: daily CO2 fluxes, crop yield and soil-carbon change from process and hybrid models on
@@ -43,13 +47,16 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         to_thread.current_default_thread_limiter().total_tokens = max(4, chosen.cores)
         with ThreadPoolExecutor(chosen.cores, "series") as pool:
             app.state.pool = pool
+            app.state.database = Database(database_url(chosen.database_url, chosen.home))
             await to_thread.run_sync(_begin, workspace, filler)
             pool.submit(warm, workspace)
+            pool.submit(_open, app.state.database)
             try:
                 yield
             finally:
                 await to_thread.run_sync(filler.stop)
                 await to_thread.run_sync(workspace.close)
+                await to_thread.run_sync(app.state.database.close)
 
     app = FastAPI(
         title="Fieldflux",
@@ -68,21 +75,37 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     problems.install(app)
     # The last one added is the first one a request passes.
     app.add_middleware(Compress)
-    app.add_middleware(BodyLimit, limit=chosen.limits.body_bytes)
+    app.add_middleware(BodyLimit, limit=chosen.limits.body_bytes, uploads={"/v1/fields": chosen.limits.upload_bytes})
     if chosen.cors:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=chosen.cors,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Content-Type", "If-None-Match", "X-Request-Id"],
-            expose_headers=["ETag", "Retry-After", "Server-Timing", "X-Fieldflux-Missing", "X-Request-Id"],
+            expose_headers=["ETag", "Location", "Retry-After", "Server-Timing", "X-Fieldflux-Missing", "X-Request-Id"],
             max_age=86400,
         )
     app.add_middleware(RequestContext)
 
-    for router in (series.router, tiles.router, catalog.router, health.router, pages.pages()):
+    for router in (
+        series.router,
+        fields.router,
+        tiles.router,
+        styles.router,
+        catalog.router,
+        health.router,
+        pages.pages(),
+    ):
         app.include_router(router)
     return app
+
+
+def _open(database: Database) -> None:
+    try:
+        log.info("database: %s", database.check())
+    except ValueError as error:
+        # It is opened again when it is needed; maps and series of polygons do without it.
+        log.error("database: %s", error)
 
 
 def _begin(workspace: Workspace, filler: fill.Filler) -> None:

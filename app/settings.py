@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -20,9 +20,24 @@ class Limits(BaseModel):
     area_km2: float = Field(default=25_000.0, gt=0, description="Area of a geometry, km2. A county of Iowa has 1 500.")
     days: int = Field(default=11_000, ge=1, description="Days between first and last, both included.")
     values: int = Field(default=200_000, ge=1, description="Values in an answer: steps times variables.")
+    series_features: int = Field(
+        default=100, ge=1, description="Polygons or fields in one request for series; jobs take more."
+    )
+    series_values: int = Field(
+        default=2_000_000,
+        ge=1,
+        description="Values in an answer of many polygons: polygons times steps times variables.",
+    )
     cell_days: int = Field(
         default=400_000_000, ge=1, description="Cells times days read for one request: a county and 21 years fit."
     )
+    upload_bytes: int = Field(
+        default=33_554_432, ge=1024, description="Size of a file of fields (GeoJSON, GeoParquet, zip), bytes."
+    )
+    unpacked_bytes: int = Field(
+        default=268_435_456, ge=1024, description="Size of a file of fields once unpacked, bytes."
+    )
+    features: int = Field(default=10_000, ge=1, description="Fields registered by one request.")
     live_cell_years: int = Field(
         default=2_000,
         ge=1,
@@ -58,6 +73,13 @@ class Settings(BaseSettings):
     )
     cors: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins whose pages may call, with ',' between them; '*' for any."
+    )
+    database_url: str = Field(
+        default="",
+        # Hosting platforms set the plain name.
+        validation_alias=AliasChoices("fieldflux_database_url", "database_url"),
+        description="PostgreSQL for fields, jobs and accounts, as postgresql://user:password@host/name; DATABASE_URL "
+        "is read as well. A SQLite file in the work folder if empty.",
     )
     limits: Limits = Limits()
 

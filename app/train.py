@@ -100,10 +100,12 @@ def train(
     how many processes share it. Raises BadRecipe, BadMeasurements.
     """
     if family_of(recipe_path) == "kgml":
-        from .kgml.training import read_kgml_recipe, train_kgml
+        from .kgml.training import read_kgml_recipe, read_plain, train_kgml
 
         kgml = read_kgml_recipe(recipe_path)
-        return train_kgml(kgml, data_dir, work or out / ".work" / f"{kgml.name}-{kgml.version}", out, workers, told)
+        plain = read_plain(recipe_path, kgml)
+        folder = work or out / ".work" / f"{kgml.name}-{kgml.version}"
+        return train_kgml(kgml, data_dir, folder, out, workers, told, plain)
     recipe = read_recipe(recipe_path)
     told(0.0, "reading the towers")
     towers = _towers(data_dir)

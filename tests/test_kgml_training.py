@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fieldflux.app.kgml.training import read_kgml_recipe
+from fieldflux.app.kgml.training import read_kgml_recipe, read_plain
 from fieldflux.app.train import BadRecipe
 from fieldflux.models.contract import Floats, Forcing
 from fieldflux.models.kgml.lessons import Lesson, lesson, samples
@@ -173,10 +173,25 @@ def test_samples_start_with_the_memory_of_the_years_before(synthetic: Synthetic)
 
 @pytest.mark.parametrize("name", ["kgml-ag-carbon", "kgml-ag-carbon-paper", "kgml-ag-carbon-gpu", "kgml-plain"])
 def test_shipped_recipes_are_sound(name: str) -> None:
-    recipe = read_kgml_recipe(ROOT / "models" / "recipes" / f"{name}.toml")
+    path = ROOT / "models" / "recipes" / f"{name}.toml"
+    recipe = read_kgml_recipe(path)
+    floor = read_plain(path, recipe)
+    assert (floor.network.variant if floor else "") == ("plain" if recipe.plain else "")
     held = [group for fold in recipe.folds for group in fold]
     assert len(held) == len(set(held))
     assert recipe.teaching.runs == 10_335
+
+
+def test_a_floor_with_other_folds_is_refused(tmp_path: Path) -> None:
+    folder = ROOT / "models" / "recipes"
+    for name, old, new in (("kgml-ag-carbon", "", ""), ("kgml-plain", '["Delta"], ', "")):
+        (tmp_path / f"{name}.toml").write_text((folder / f"{name}.toml").read_text().replace(old, new))
+    path = tmp_path / "kgml-ag-carbon.toml"
+    with pytest.raises(BadRecipe, match="another 'folds' than"):
+        read_plain(path, read_kgml_recipe(path))
+    path.write_text(path.read_text().replace("fold_members = 3", "fold_members = 1"))
+    with pytest.raises(BadRecipe, match="at least 2 of them"):
+        read_kgml_recipe(path)
 
 
 def test_a_year_cannot_teach_and_check(tmp_path: Path) -> None:

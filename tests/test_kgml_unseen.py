@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from fieldflux.app.evaluate.yieldfloors import YieldFloors, YieldTable
 from fieldflux.app.evaluate.yields import YieldPoints
+from fieldflux.app.kgml.clock import Clock
 from fieldflux.app.kgml.coverage import Evidence, coverage_of, coverage_table, own_groups, rule_of, scores_of
 from fieldflux.app.kgml.folds import Unseen, daily_part, read_folds, yearly_part
 from fieldflux.app.kgml.recipe import KgmlRecipe
+from fieldflux.app.kgml.training import PLAIN, SECONDS, train_networks
 from fieldflux.app.kgml.unseen import interval_rules, unseen, write_unseen, yield_residuals
 from fieldflux.app.kgml.unseenfloors import training_masks
 from fieldflux.app.kgml.unseenrows import unseen_rows
 from fieldflux.models.crops import CROPS
 from fieldflux.models.intervals import Residuals
+from fieldflux.models.kgml.recipe import NetworkRecipe, Stage, Stages
 from fieldflux.tiles.measurements import read_towers
 
 SITES = {"XX-A1": ("A", 1.0), "XX-A2": ("A", 1.0), "XX-B": ("B", 3.0), "XX-C": ("C", 5.0)}  # group, reco
@@ -103,6 +106,42 @@ def test_a_year_that_the_process_model_did_not_run_is_missing(found: tuple[Unsee
     assert np.isnan(own.nee[:, 365:]).all()
     np.testing.assert_array_equal(np.isnan(own.harvest), [[False, True]] * 2)
     assert np.isfinite(one_of(found, "XX-A1", "given").nee).all()
+
+
+def test_a_training_makes_the_floors_folds_too_and_goes_on(
+    recipe: KgmlRecipe, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members, folds and the plain networks of the same folds by one call; another one makes what is not there."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    stages = Stages(towers=Stage(epochs=1), county_yields=Stage(epochs=0), harvest=Stage(epochs=0))
+    network = NetworkRecipe(hidden=8, pretrained=False, stages=stages)
+    checked = dict.fromkeys(SITES, (2002,))
+    own = recipe.model_copy(update={"network": network, "validation": checked, "folds": (("A",),)})
+    floor = own.model_copy(
+        update={"network": network.model_copy(update={"variant": "plain", "knowledge": False}), "name": "floor"}
+    )
+    said: list[float] = []
+    train_networks(own, data, tmp_path, 1, lambda fraction, _: said.append(fraction), floor)
+    assert said == sorted(said)
+    assert said[-1] == 1.0
+    by_us, by_plain = read_folds(tmp_path, own, data), read_folds(tmp_path / PLAIN, floor, data)
+    assert [(one.site, one.source, one.fold) for one in by_us] == [(p.site, p.source, p.fold) for p in by_plain]
+    assert all(one.nee.shape == (2, DAYS) for one in by_plain)
+    np.testing.assert_array_equal(by_us[0].nee, by_us[0].reco - by_us[0].gpp)
+    assert np.abs(by_plain[0].nee - (by_plain[0].reco - by_plain[0].gpp)).max() > 1e-3
+    rows = unseen_rows(by_us, own, data, lambda *_: None, by_plain)
+    assert any("plain network" in row.floors for row in rows)
+
+    taken = Clock(tmp_path / SECONDS).seconds()
+    assert list(taken) == ["steps 1 and 2", "steps 3 and 4", "step 5 and harvest", "folds", "plain network"]
+    kept, gone = tmp_path / PLAIN / "member-0" / "fold-0.pt", tmp_path / PLAIN / "member-1" / "pretrained.pt"
+    made = kept.stat().st_mtime_ns
+    gone.unlink()
+    train_networks(own, data, tmp_path, 1, plain=floor)
+    again = Clock(tmp_path / SECONDS).seconds()
+    assert gone.exists()
+    assert kept.stat().st_mtime_ns == made
+    assert [name for name in taken if again[name] > taken[name]] == ["plain network"]
 
 
 def test_a_fold_that_is_not_done_is_said(work: Path, recipe: KgmlRecipe, data: Path) -> None:

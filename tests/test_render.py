@@ -5,23 +5,37 @@ from __future__ import annotations
 import io
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fieldflux.models.variables import VARIABLES, variable
 from fieldflux.tiles.grid import Grid, Window
-from fieldflux.tiles.legend import legend_json, legend_png, legend_svg, round_ticks
+from fieldflux.tiles.legend import legend_json, legend_png, legend_svg, meaning_of, round_ticks
 from fieldflux.tiles.lru import Lru
 from fieldflux.tiles.mercator import BadTile, TileAddress, lonlat, lonlat_bounds, mesh, pixel_m, tile_at
-from fieldflux.tiles.packing import FILL
+from fieldflux.tiles.packing import FILL, unpack
 from fieldflux.tiles.palettes import CONTROL, NODATA, Style, UnknownStyle, lightness, ramp, style_of
 from fieldflux.tiles.png import palette_png, palette_webp
 from fieldflux.tiles.pyramid import coarse_counts, coarse_values
-from fieldflux.tiles.render import level_at, tag, tile
+from fieldflux.tiles.render import Place, grid_place, level_at, mercator_place, tag, tile, values
 from fieldflux.tiles.run import run
 from fieldflux.tiles.store import NotInStore, Store, create_store
+from fieldflux.tiles.when import (
+    Anomaly,
+    BadMoment,
+    Difference,
+    Span,
+    between,
+    check,
+    days_of,
+    ends,
+    parse,
+    pieces,
+    unit_of,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -309,7 +323,7 @@ def test_missing_chunks_are_told_and_transparent() -> None:
     lon, lat = (float(v) for v in GRID.to_lonlat(*GRID.centres(4096 + 5 * 32, 10240 + 7 * 32 + 16)))
     at = tile_at(lon, lat, 11)
     found = tile(plane, "nee", DAY, 11, at.x, at.y)
-    assert set(found.missing) == {(4, 7), (5, 7)}
+    assert set(found.missing) == {(2020, 4, 7), (2020, 5, 7)}
     assert not found.empty
     assert (pixels(found.content)[..., 3] == 0).any()
     far = tile_at(LON + 0.5, LAT, 12)
@@ -358,7 +372,7 @@ def test_addresses_outside_the_matrix_are_refused(z: int, x: int, y: int, size: 
     [("gpp", DAY, "has no 'gpp'"), ("yield", DAY, "one value a year"), ("nee", 1999, "no year 1999")],
 )
 def test_what_the_store_does_not_hold(name: str, when: date | int, says: str) -> None:
-    with pytest.raises(NotInStore, match=says):
+    with pytest.raises((NotInStore, BadMoment), match=says):
         tile(PLANE, name, when, 8, 0, 0)
 
 
@@ -381,6 +395,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     cube = build_toy(folder / "toy.zarr", (2019, 2020))
     made = create_store(folder / "store", ToyModel(), cube)
     run(ToyModel(), cube, made, years=(2019,))
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Both years."""
+    folder = tmp_path_factory.mktemp("whole")
+    cube = build_toy(folder / "toy.zarr", (2019, 2020))
+    made = create_store(folder / "store", ToyModel(), cube)
+    run(ToyModel(), cube, made)
     return made
 
 
@@ -407,7 +431,7 @@ def test_a_real_store_is_drawn(store: Store, z: int, name: str, when: date | int
         row, col = int(rows[128, 128]), int(cols[128, 128])
         cell = Window(row, row + 1, col, col + 1)
         value = store.read_year(name, cell, when) if isinstance(when, int) else store.read_days(name, cell, when, when)
-        style = style_of(variable(name), over_year=isinstance(when, int))
+        style = style_of(variable(name), when=when)
         assert indices(found.content)[128, 128] == style.index(value.reshape(1).astype(np.float64))[0]
 
 
@@ -416,8 +440,111 @@ def test_a_year_that_is_not_computed_is_missing(store: Store) -> None:
     at = tile_at(lon, lat, 9)
     found = tile(store, "gpp", date(2020, 7, 1), 9, at.x, at.y)
     assert found.empty
-    assert set(found.missing) <= set(map(tuple, np.argwhere(~store.computed(2020)).tolist()))
+    assert {year for year, _, _ in found.missing} == {2020}
+    assert {(row, col) for _, row, col in found.missing} <= set(map(tuple, np.argwhere(~store.computed(2020)).tolist()))
     assert len(found.missing) > 40
+
+
+# --- other times
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dates(date(1990, 1, 1), date(2030, 12, 31)), st.integers(0, 1500))
+def test_periods_are_read_as_they_are_written(first: date, more: int) -> None:
+    period = between(first, first + timedelta(days=more))
+    assert parse(str(period)) == period
+    parts = pieces(period)
+    assert sum(days_of(part) for part in parts) == more + 1 == days_of(period)
+    assert all(ends(a)[1] + timedelta(days=1) == ends(b)[0] for a, b in pairwise(parts))
+
+
+@pytest.mark.parametrize("text", ["", "2020-13", "2020-02-30", "0000", "20", "2020..", "2020-05..2020-02", "1..2..3"])
+def test_times_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(BadMoment):
+        parse(text)
+
+
+def test_what_cannot_be_compared() -> None:
+    nee, harvest = VARIABLES["nee"], VARIABLES["yield"]
+    with pytest.raises(BadMoment, match="gC m-2 d-1"):
+        check(nee, Difference(DAY, 2020))
+    with pytest.raises(BadMoment, match="one value a year"):
+        check(harvest, parse("2020-07"))
+    with pytest.raises(BadMoment, match="No 2019"):
+        check(nee, Anomaly(parse("2019..2021"), 2019, 2020))
+    check(VARIABLES["soc"], Difference(DAY, 2020))
+    assert unit_of(nee, parse("2020-07")) == "gC m-2"
+    assert unit_of(harvest, parse("2019..2020")) == "gC m-2 yr-1"
+
+
+def test_the_same_days_of_other_years_end_with_february() -> None:
+    assert Anomaly(parse("2020-02"), 2019, 2021).normal() == tuple(map(parse, ("2019-02", "2020-02", "2021-02")))
+    winter = parse("2019-12..2020-02")
+    assert [str(p) for p in Anomaly(winter, 2018, 2021).normal()] == [
+        "2018-12-01..2019-02-28", "2019-12-01..2020-02-29", "2020-12-01..2021-02-28",
+    ]  # fmt: skip
+
+
+def at_middle(store: Store, z: int) -> Place:
+    lon, lat = (float(v) for v in store.grid.to_lonlat(*store.grid.centres(98, 125)))
+    return mercator_place(store, tile_at(lon, lat, z), Lru(0))
+
+
+@pytest.mark.parametrize("z", [7, 12])
+@pytest.mark.parametrize("name", ["nee", "soil_moisture", "soc"])
+def test_a_span_is_what_its_days_are(whole: Store, z: int, name: str) -> None:
+    span, place = parse("2019-11-15..2020-03-10"), at_middle(whole, z)
+    assert isinstance(span, Span)
+    found = values(whole, name, span, place, Lru(8 << 20)).values
+    assert place.cells is not None
+    level = place.cells.level
+    w = whole.window
+    window = Window(w.row0 >> level, w.row1 >> level, w.col0 >> level, w.col1 >> level)
+    days = unpack(name, whole.read_packed(name, window, span.first, span.last, level=level)).astype(np.float64)
+    how = {"sum": days.sum(axis=0), "mean": days.mean(axis=0), "last": days[-1]}[variable(name).over_time]
+    expected = how[place.cells.row, place.cells.col]
+    if place.cells.outside is not None:
+        expected[place.cells.outside] = np.nan
+    assert np.isfinite(expected).any()
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-5)
+
+
+def test_twelve_months_are_a_year_and_a_difference_is_of_the_two(whole: Store) -> None:
+    place, memory = at_middle(whole, 12), Lru(8 << 20)
+    months = [values(whole, "gpp", parse(f"2020-{m:02}"), place, memory).values for m in range(1, 13)]
+    year = values(whole, "gpp", 2020, place, memory).values
+    np.testing.assert_allclose(np.sum(months, axis=0), year, rtol=1e-5)
+    before = values(whole, "gpp", 2019, place, memory).values
+    np.testing.assert_allclose(values(whole, "gpp", Difference(2020, 2019), place, memory).values, year - before)
+    anomaly = values(whole, "gpp", Anomaly(2020, 2019, 2020), place, memory).values
+    np.testing.assert_allclose(anomaly, (year - before) / 2, rtol=1e-4, atol=1e-3)
+    two = values(whole, "gpp", parse("2019..2020"), place, memory).values
+    np.testing.assert_allclose(two, year + before, rtol=1e-6)
+    mean = values(whole, "yield", parse("2019..2020"), place, memory).values
+    each = [values(whole, "yield", y, place, memory).values for y in (2019, 2020)]
+    np.testing.assert_allclose(mean, np.mean(each, axis=0), rtol=1e-6)
+
+
+def test_what_a_difference_lacks_is_missing_in_both_years(store: Store) -> None:
+    found = values(store, "nee", Difference(2019, 2020), at_middle(store, 12), Lru(0))
+    assert found.empty
+    assert {year for year, _, _ in found.missing} == {2020}
+
+
+def test_a_tile_of_the_grid_is_its_cells(whole: Store) -> None:
+    # rows 0 to 255 and columns 0 to 255 hold the whole of the store's window
+    for level in (0, 1, 2):
+        found = values(whole, "gpp", date(2020, 7, 1), grid_place(whole, level, 0, 0), Lru(0)).values
+        w = whole.window
+        window = Window(w.row0 >> level, w.row1 >> level, w.col0 >> level, w.col1 >> level)
+        expected = unpack("gpp", whole.read_counts("gpp", date(2020, 7, 1), window, level))
+        inside = found[window.row0 : window.row1, window.col0 : window.col1]
+        np.testing.assert_array_equal(inside, expected)
+        assert np.isfinite(found).sum() == np.isfinite(expected).sum() > 0
+    with pytest.raises(BadTile, match="rows go from 0 to 12"):
+        grid_place(whole, 0, 13, 0)
+    with pytest.raises(BadTile, match="levels 0 to 4"):
+        grid_place(whole, 5, 0, 0)
 
 
 # --- legends
@@ -426,21 +553,43 @@ def test_a_year_that_is_not_computed_is_missing(store: Store) -> None:
 @pytest.mark.parametrize("name", ["gpp", "nee", "delta_soc", "soil_moisture", "soc", "h", "snow"])
 def test_legends_say_unit_range_and_no_data(name: str) -> None:
     v = VARIABLES[name]
-    for over_year in (False, True):
-        style = style_of(v, over_year=over_year)
-        told = legend_json(v, style, over_year)
-        assert told["unit"] == (v.unit_over("year") if over_year else v.unit)
+    for when in (None, 2020, parse("2020-07"), Difference(2020, 2019)):
+        style, meaning = style_of(v, when=when), meaning_of(v, when)
+        told = legend_json(v, style, meaning)
+        assert told["unit"] == (v.unit_over("year") if when else v.unit)
         assert (told["stops"][0]["value"], told["stops"][-1]["value"]) == (style.low, style.high)
         assert told["stops"][0]["color"] == style.hex(style.low)
         assert told["no_data"]["label"] == "no data"
-        drawing = ElementTree.fromstring(legend_svg(v, style, over_year))
+        drawing = ElementTree.fromstring(legend_svg(v, style, meaning))
         text = " ".join(drawing.itertext())
         assert "no data" in text
         assert all(t["label"] in text for t in told["ticks"])
-        picture = pixels(legend_png(v, style, over_year))
+        picture = pixels(legend_png(v, style, meaning))
         assert picture.shape == (172, 720, 4)
         first = tuple(int(style.hex(style.low)[i : i + 2], 16) for i in (1, 3, 5))
         assert np.abs(picture[80, 52, :3].astype(int) - first).max() < 12
+
+
+@pytest.mark.parametrize("steps", [2, 5, 32])
+def test_a_stepped_style_has_as_many_colours_and_says_where_they_change(steps: int) -> None:
+    v = VARIABLES["gpp"]
+    style = style_of(v, steps=steps)
+    low, high = style.scale
+    values = np.linspace(low - 1, high + 1, 5001)
+    index = style.index(values)
+    assert len(set(index.tolist())) == steps
+    told = legend_json(v, style)["classes"]
+    assert [c["low"] for c in told] == pytest.approx(np.linspace(low, high, steps + 1)[:-1])
+    for c in told:
+        inside = (values > c["low"] + 1e-9) & (values < c["high"] - 1e-9)
+        assert {style.hex(float(x)) for x in values[inside]} == {c["color"]}
+    assert legend_svg(v, style).count("<stop ") == 2 * steps
+
+
+def test_steps_that_cannot_be() -> None:
+    for steps in (-1, 1, 33):
+        with pytest.raises(UnknownStyle, match=f"not {steps}"):
+            Style("viridis", 0, 1, steps=steps)
 
 
 @settings(max_examples=200, deadline=None)

@@ -29,6 +29,8 @@ class Collector:
         self._yearly = {n: np.full((side, side), np.nan, np.float32) for n in layout.yearly}
         self._member_daily = {n: np.full((members, days, side, side), FILL, np.int16) for n in layout.member_daily}
         self._member_yearly = {n: np.full((members, side, side), np.nan, np.float32) for n in layout.member_yearly}
+        self._flagged: dict[str, NDArray[np.bool_]] = {}
+        self._square = (side, side)
         self.flags: Counter[str] = Counter()
         self.saturated: Counter[str] = Counter()
         self.outside: Counter[str] = Counter()
@@ -41,6 +43,7 @@ class Collector:
         prediction = batch.prediction
         for name, flag in prediction.flags.items():
             self._tell(self.flags, name, cells_of[flag].sum())
+            self._flagged.setdefault(name, np.zeros(self._square, bool)).reshape(-1)[flat] = flag[batch.group]
         alone = self._layout.members == 1
         mean = {n: a[0] if alone else a.mean(axis=0) for n, a in prediction.daily.items()}
         yearly = {
@@ -63,7 +66,7 @@ class Collector:
 
     def data(self) -> YearData:
         """What was collected."""
-        return YearData(self._daily, self._yearly, self._member_daily, self._member_yearly)
+        return YearData(self._daily, self._yearly, self._member_daily, self._member_yearly, self._flagged)
 
     def record(self, name: str, cells: int, computed: int, seconds: float) -> Record:
         """What was collected, in numbers."""

@@ -6,6 +6,7 @@ blocks/2019/b016-039.json         marker and record: this block and year is whol
 2019/                             a plain CF data set: gpp (time, y, x), yield (y, x), gpp_year (y, x), x, y, time
 2019/level1/ … level4/            the same at cells 2, 4, 8 and 16 times as wide
 2019/members/                     gpp, ra, rh and yearly values of each member of an ensemble
+flags/2019/b016-039.npz           cells that the model flagged, by flag; not in stores of before they were kept
 states/2019/b016-039.safetensors  the model's memory at the end of the year
 overlay/2019/                     chunks computed on demand, one file each for days and years; not in 2019/
 """

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from html import escape
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 from fieldflux.models.variables import Variable
 
 from .palettes import Style
+from .when import When, days_of, is_plain, periods_of, unit_of, words_of
 
 STOPS = 17
 WIDTH, HEIGHT = 360, 86
@@ -20,45 +23,76 @@ INK, LINE = "#1d2327", "#8a9299"
 NO_DATA = "no data"
 
 
-def legend_json(v: Variable, style: Style, over_year: bool = False) -> dict[str, Any]:
-    """The legend as plain values: evenly spaced stops with their colours, and ticks at round values."""
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What the values of a map are: their unit, how days became one value, and the range that they can have."""
+
+    unit: str
+    words: str
+    low: float
+    high: float
+
+
+def meaning_of(v: Variable, when: When | None = None) -> Meaning:
+    """when: what the map shows; a day's value (or the year's, where there is only that) unless given."""
+    if when is None:
+        return Meaning(v.unit, "", v.low, v.high)
+    period = periods_of(when)[0]
+    days = days_of(period) if v.period == "day" and v.over_time == "sum" else 1
+    low, high = v.low * days, v.high * days
+    if len(periods_of(when)) > 1:
+        low, high = low - high, high - low
+    words = f"{_year_words(v)}, " if is_plain(when) and words_of(v, when) else f"{words_of(v, when)}, "
+    return Meaning(unit_of(v, when), words.removeprefix(", "), low, high)
+
+
+def _year_words(v: Variable) -> str:
+    return {"sum": "sum of the year", "mean": "mean of the year", "last": "end of the year"}[v.over_time]
+
+
+def legend_json(v: Variable, style: Style, meaning: Meaning | None = None) -> dict[str, Any]:
+    """The legend as plain values: evenly spaced stops with their colours, ticks at round values, classes if any."""
+    meaning = meaning or meaning_of(v)
     low, high = style.low, style.high
     values = [low + (high - low) * k / (STOPS - 1) for k in range(STOPS)]
     return {
         "variable": v.name,
         "title": v.long_name,
-        "unit": unit_of(v, over_year),
+        "unit": meaning.unit,
+        "of": meaning.words.removesuffix(", "),
         "sign": v.sign,
-        "palette": style.palette + ("_r" if style.reverse else ""),
+        "palette": style.name,
         "diverging": style.diverging,
         "low": low,
         "high": high,
+        "steps": style.steps,
+        "classes": [
+            {"low": round(a, 6), "high": round(b, 6), "color": style.hex((a + b) / 2)} for a, b in classes(style)
+        ],
         "stops": [{"value": round(value, 6), "color": style.hex(value)} for value in values],
-        "ticks": [{"value": value, "label": label} for value, label in labels(v, style, over_year)],
+        "ticks": [{"value": value, "label": label} for value, label in labels(v, style, meaning)],
         "no_data": {"label": NO_DATA, "color": None},
     }
 
 
-def legend_svg(v: Variable, style: Style, over_year: bool = False) -> str:
+def legend_svg(v: Variable, style: Style, meaning: Meaning | None = None) -> str:
     """The legend as an SVG of 360 x 86."""
+    meaning = meaning or meaning_of(v)
     x, y, width, height = BAR
-    stops = "".join(
-        f'<stop offset="{k / 32:.5g}" stop-color="{style.hex(style.low + (style.high - style.low) * k / 32)}"/>'
-        for k in range(33)
-    )
+    stops = "".join(f'<stop offset="{at:.5g}" stop-color="{colour}"/>' for at, colour in _stops(style))
     marks = "".join(
         f'<path d="M{at:.1f} {y + height}v4" stroke="{LINE}"/>'
         f'<text x="{at:.1f}" y="{y + height + 16}" text-anchor="middle">{escape(label)}</text>'
-        for at, label in _placed(v, style, over_year)
+        for at, label in _placed(v, style, meaning)
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'role="img" aria-label="{escape(_spoken(v, style, over_year))}" font-family="sans-serif" font-size="11" '
+        f'role="img" aria-label="{escape(_spoken(v, style, meaning))}" font-family="sans-serif" font-size="11" '
         f'fill="{INK}"><defs><linearGradient id="ramp">{stops}</linearGradient>'
         f'<pattern id="none" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         f'<path d="M0 0v6" stroke="{LINE}"/></pattern></defs>'
         f'<text x="{x}" y="15" font-size="12" font-weight="600">{escape(_title(v))}</text>'
-        f'<text x="{x}" y="28">{escape(_subtitle(v, over_year))}</text>'
+        f'<text x="{x}" y="28">{escape(_subtitle(v, meaning))}</text>'
         f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="url(#ramp)" stroke="{LINE}" stroke-width=".5"/>'
         f"{marks}"
         f'<rect x="{SWATCH_X}" y="{y}" width="20" height="{height}" fill="url(#none)" stroke="{LINE}"/>'
@@ -66,8 +100,9 @@ def legend_svg(v: Variable, style: Style, over_year: bool = False) -> str:
     )
 
 
-def legend_png(v: Variable, style: Style, over_year: bool = False, scale: int = 2) -> bytes:
+def legend_png(v: Variable, style: Style, meaning: Meaning | None = None, scale: int = 2) -> bytes:
     """The legend as a PNG of 360 x 86 times `scale`, on white."""
+    meaning = meaning or meaning_of(v)
     from PIL import Image, ImageDraw, ImageFont
 
     image = Image.new("RGB", (WIDTH * scale, HEIGHT * scale), "white")
@@ -75,12 +110,12 @@ def legend_png(v: Variable, style: Style, over_year: bool = False, scale: int = 
     small, large = ImageFont.load_default(11.0 * scale), ImageFont.load_default(12.5 * scale)
     x, y, width, height = (value * scale for value in BAR)
     draw.text((x, 15 * scale), _title(v), INK, large, anchor="ls")
-    draw.text((x, 28 * scale), _plain(_subtitle(v, over_year)), INK, small, anchor="ls")
+    draw.text((x, 28 * scale), _plain(_subtitle(v, meaning)), INK, small, anchor="ls")
     for k in range(int(width)):
         colour = style.hex(style.low + (style.high - style.low) * (k + 0.5) / width)
         draw.line([(x + k, y), (x + k, y + height - 1)], colour)
     draw.rectangle([x, y, x + width, y + height], outline=LINE)
-    for at, label in _placed(v, style, over_year):
+    for at, label in _placed(v, style, meaning):
         draw.line([(at * scale, y + height), (at * scale, y + height + 4 * scale)], LINE, scale)
         draw.text((at * scale, y + height + 16 * scale), _plain(label), INK, small, anchor="ms")
     left, right, side = SWATCH_X * scale, (SWATCH_X + 20) * scale, int(height)
@@ -94,22 +129,37 @@ def legend_png(v: Variable, style: Style, over_year: bool = False, scale: int = 
     return out.getvalue()
 
 
-def unit_of(v: Variable, over_year: bool) -> str:
-    """Unit of what a map shows."""
-    return v.unit_over("year") if over_year else v.unit
+def classes(style: Style) -> list[tuple[float, float]]:
+    """Lower and upper value of each class of a stepped style, within its range; none for a smooth one."""
+    low, high = style.scale
+    edges = [low + (high - low) * k / style.steps for k in range(style.steps + 1)] if style.steps else []
+    cut = [(max(a, style.low), min(b, style.high)) for a, b in pairwise(edges)]
+    return [(a, b) for a, b in cut if b > a]
 
 
-def labels(v: Variable, style: Style, over_year: bool = False) -> list[tuple[float, str]]:
+def _stops(style: Style) -> list[tuple[float, str]]:
+    """Places along the bar, 0 to 1, and their colours; those of a class at both of its ends."""
+    low, span = style.low, style.high - style.low
+    if not style.steps:
+        return [(k / 32, style.hex(low + span * k / 32)) for k in range(33)]
+    found: list[tuple[float, str]] = []
+    for a, b in classes(style):
+        colour = style.hex((a + b) / 2)
+        found += [((a - low) / span, colour), ((b - low) / span, colour)]
+    return found
+
+
+def labels(v: Variable, style: Style, meaning: Meaning | None = None) -> list[tuple[float, str]]:
     """Ticks at round values with their labels. "≤" and "≥" say that the colours of the ends stand for more."""
-    days = 366 if over_year and v.period == "day" and v.over_time == "sum" else 1
+    meaning = meaning or meaning_of(v)
     ticks = round_ticks(style.low, style.high)
     digits = next((d for d in range(6) if all(abs(round(t, d) - t) < 1e-9 for t in ticks)), 6)
     found = []
     for tick in ticks:
         text = f"{tick:.{digits}f}".replace("-", "−")
-        if tick == style.low and style.low > v.low * days:
+        if tick == style.low and style.low > meaning.low:
             text = f"≤ {text}"
-        elif tick == style.high and style.high < v.high * days:
+        elif tick == style.high and style.high < meaning.high:
             text = f"≥ {text}"
         found.append((tick, text))
     return found
@@ -125,22 +175,20 @@ def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [low, *(t for t in inner if low + room < t < high - room), high]
 
 
-def _placed(v: Variable, style: Style, over_year: bool) -> list[tuple[float, str]]:
+def _placed(v: Variable, style: Style, meaning: Meaning) -> list[tuple[float, str]]:
     x, _, width, _ = BAR
     span = style.high - style.low
-    return [(x + width * (value - style.low) / span, label) for value, label in labels(v, style, over_year)]
+    return [(x + width * (value - style.low) / span, label) for value, label in labels(v, style, meaning)]
 
 
 def _title(v: Variable) -> str:
     return v.long_name[:1].upper() + v.long_name[1:]
 
 
-def _subtitle(v: Variable, over_year: bool) -> str:
-    over = {"sum": "sum of the year, ", "mean": "mean of the year, ", "last": "end of the year, "}[v.over_time]
-    when = over if over_year and v.period == "day" else ""
-    unit = unit_of(v, over_year).replace("m-2", "m⁻²").replace("d-1", "d⁻¹").replace("yr-1", "yr⁻¹")
+def _subtitle(v: Variable, meaning: Meaning) -> str:
+    unit = meaning.unit.replace("m-2", "m⁻²").replace("d-1", "d⁻¹").replace("yr-1", "yr⁻¹")
     unit = unit.replace("m-3", "m⁻³").replace("gC", "g C")
-    return f"{when}{unit}" + (f"; {v.sign}" if v.sign else "")
+    return f"{meaning.words}{unit}" + (f"; {v.sign}" if v.sign else "")
 
 
 def _plain(text: str) -> str:
@@ -148,5 +196,5 @@ def _plain(text: str) -> str:
     return text.translate(str.maketrans("−⁻²³¹≤≥", "--231<>"))
 
 
-def _spoken(v: Variable, style: Style, over_year: bool) -> str:
-    return f"{_title(v)}, {style.low:g} to {style.high:g} {unit_of(v, over_year)}. {v.sign}".strip()
+def _spoken(v: Variable, style: Style, meaning: Meaning) -> str:
+    return f"{_title(v)}, {style.low:g} to {style.high:g} {meaning.unit}. {v.sign}".strip()

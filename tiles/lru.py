@@ -40,15 +40,29 @@ class Lru:
                 return found
             self.misses += 1
         value = make()
-        taken = size(value)
-        if taken <= self.max_bytes:
-            with self._lock:
-                self.used += taken - self._kept.pop(key, (None, 0))[1]
-                self._kept[key] = (value, taken)
-                while self.used > self.max_bytes:
-                    _, (_, freed) = self._kept.popitem(last=False)
-                    self.used -= freed
+        self.put(key, value, size(value))
         return value
+
+    def put(self, key: Hashable, value: object, taken: int) -> None:
+        """Keep a value of so many bytes, unless it is larger than the whole cache."""
+        if taken > self.max_bytes:
+            return
+        with self._lock:
+            self.used += taken - self._kept.pop(key, (None, 0))[1]
+            self._kept[key] = (value, taken)
+            while self.used > self.max_bytes:
+                _, (_, freed) = self._kept.popitem(last=False)
+                self.used -= freed
+
+    def find(self, key: Hashable) -> Any:
+        """The value of `key`; None where it is not kept."""
+        with self._lock:
+            if key not in self._kept:
+                self.misses += 1
+                return None
+            self._kept.move_to_end(key)
+            self.hits += 1
+            return self._kept[key][0]
 
     def clear(self) -> None:
         """Forget everything."""

@@ -54,6 +54,11 @@ class TileAddress:
         lon, lat = lonlat(np.array([self.x, self.x + 1]) / side, np.array([self.y + 1, self.y]) / side)
         return float(lon[0]), float(lat[0]), float(lon[1]), float(lat[1])
 
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north in EPSG:3857, m."""
+        side, half = EQUATOR_M / (1 << self.z), EQUATOR_M / 2
+        return self.x * side - half, half - (self.y + 1) * side, (self.x + 1) * side - half, half - self.y * side
+
 
 def lonlat(u: Floats, v: Floats) -> tuple[Floats, Floats]:
     """Longitudes and latitudes, degrees, of points of the Mercator square: u eastward, v southward, each 0 to 1."""

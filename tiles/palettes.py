@@ -15,6 +15,8 @@ import numpy as np
 from fieldflux.models.variables import Variable
 from numpy.typing import NDArray
 
+from .when import Anomaly, Difference, Span, When, days_of, periods_of
+
 Floats = NDArray[np.float64]
 Bytes8 = NDArray[np.uint8]
 
@@ -34,6 +36,13 @@ CONTROL: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
         "heat": ("#fdf4dc", "#fbd48c", "#f3a14f", "#df673d", "#b73447", "#7d184d", "#420a3c"),
         "water": ("#f1f5ea", "#c3e3da", "#82c7cf", "#459fc4", "#2873ae", "#244787", "#1c2150"),
         "soil": ("#f7efdd", "#e2c998", "#c49b62", "#9b6b3f", "#6f452b", "#46291d", "#231310"),
+        # As in matplotlib, for readers who expect them: a few of their colours, joined in OKLab.
+        "cividis": ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#fee838"),
+        "magma": (
+            *("#180f3d", "#440f76", "#721f81", "#9e2f7f"),
+            *("#cd4071", "#f1605d", "#fd9668", "#feca8d", "#fcfdbf"),
+        ),
+        "grays": ("#f7f7f7", "#1c1c1c"),
         "balance": (
             *("#00353a", "#01585b", "#1a7f7c", "#5ca8a0", "#a5cfc7", "#f3f3ee"),
             *("#f2c9a0", "#e0985a", "#bd6822", "#8b4409", "#552804"),
@@ -41,6 +50,8 @@ CONTROL: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 DIVERGING = frozenset({"balance"})
+MOST_STEPS = 32
+"""Classes of a stepped style: more cannot be told apart."""
 
 
 class UnknownStyle(ValueError):
@@ -52,13 +63,15 @@ class Style:
     """How values become colours: a ramp over [low, high] in the variable's unit.
 
     Values outside are drawn in the colour of the nearer end. A diverging palette is centred at zero: `scale` is then
-    symmetric, so that equal amounts of either sign are equally strong.
+    symmetric, so that equal amounts of either sign are equally strong. steps: number of classes of one colour each that
+    `scale` is cut into; 0 for none.
     """
 
     palette: str
     low: float
     high: float
     reverse: bool = False
+    steps: int = 0
 
     def __post_init__(self) -> None:
         if self.palette not in CONTROL:
@@ -67,6 +80,13 @@ class Style:
             raise UnknownStyle(
                 f"The range of a map is two finite numbers, the lower first, not {self.low:g}, {self.high:g}."
             )
+        if self.steps and not 2 <= self.steps <= MOST_STEPS:
+            raise UnknownStyle(f"A map has 2 to {MOST_STEPS} steps of colour, or 0 for a ramp; not {self.steps}.")
+
+    @property
+    def name(self) -> str:
+        """The palette, with "_r" where it is turned round."""
+        return self.palette + ("_r" if self.reverse else "")
 
     @property
     def diverging(self) -> bool:
@@ -83,7 +103,11 @@ class Style:
     def index(self, values: NDArray[np.floating]) -> Bytes8:
         """Palette entries of `values`, any shape: 1 to 255, 0 where a value is NaN."""
         low, high = self.scale
-        position = (values - low) * ((COLOURS - 1) / (high - low)) + 1.5
+        if self.steps:
+            classes = np.clip(np.floor((values - low) * (self.steps / (high - low))), 0, self.steps - 1)
+            position = classes * ((COLOURS - 1) / (self.steps - 1)) + 1.5
+        else:
+            position = (values - low) * ((COLOURS - 1) / (high - low)) + 1.5
         clipped = np.clip(position, 1, COLOURS)
         # min and max of numpy keep NaN, and NaN has no integer
         return np.where(np.isnan(clipped), NODATA, clipped).astype(np.uint8)
@@ -103,25 +127,40 @@ def style_of(
     palette: str | None = None,
     shown: tuple[float, float] | None = None,
     *,
-    over_year: bool = False,
+    when: When | None = None,
+    steps: int = 0,
 ) -> Style:
     """The style of a variable: its palette and range from the vocabulary, unless given.
 
     palette: a name, with "_r" after it to turn it round. shown: lowest and highest value of the colours.
-    over_year: of its values over a year instead of its values of a day.
+    when: what the map shows, a day's value (or the year's, where there is only that) unless given.
     In a diverging palette, what the land loses is orange and what it gains is teal, whatever the sign of the variable.
     Raises UnknownStyle.
     """
-    low, high = variable.shown if shown is None else shown
-    if shown is None and over_year and variable.period == "day" and variable.over_time == "sum":
-        low, high = low * FULL_DAYS, high * FULL_DAYS
-    name = variable.palette if palette is None else palette
+    low, high = range_of(variable, when) if shown is None else shown
+    name = palette or ("balance" if isinstance(when, Difference | Anomaly) else variable.palette)
     reverse = False
-    if palette is None:
+    if not palette:
         reverse = name in DIVERGING and variable.sign != "to the atmosphere is positive"
     elif name.endswith("_r"):
         name, reverse = name.removesuffix("_r"), True
-    return Style(name, float(low), float(high), reverse)
+    return Style(name, float(low), float(high), reverse, steps)
+
+
+def range_of(variable: Variable, when: When | None = None) -> tuple[float, float]:
+    """Lowest and highest value that is shown by itself; of a difference, as much to either side of zero."""
+    low, high = variable.shown
+    period = periods_of(when)[0] if when is not None else None
+    if variable.period == "day" and variable.over_time == "sum" and isinstance(period, Span | int):
+        days = days_of(period)
+        factor = days if days <= FULL_DAYS else FULL_DAYS * max(1.0, days / 366)
+        low, high = low * factor, high * factor
+    if isinstance(when, Difference | Anomaly):
+        # Half of what is shown tells days and years apart; stocks change by little of what they are.
+        reach = max(abs(low), abs(high)) if low < 0 else high - low
+        reach *= 0.05 if variable.over_time == "last" else 0.5
+        return -reach, reach
+    return low, high
 
 
 @cache

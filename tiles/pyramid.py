@@ -38,7 +38,7 @@ def count_levels(counts: Counts, levels: tuple[int, ...]) -> Iterator[tuple[int,
 
 
 def coarse_counts(counts: Counts, level: int) -> Counts:
-    """Counts of [y, x] cells at a level: the same means as `count_levels`, for a few cells on the fly."""
+    """Counts of [..., y, x] cells at a level: the same means as `count_levels`, for a few cells on the fly."""
     if level == 0:
         return counts
     cells = _tiles(counts, 2**level)
@@ -60,8 +60,10 @@ def coarse_values(values: NDArray[np.float32], level: int) -> NDArray[np.float32
 
 
 def _tiles(array: NDArray[Any], side: int) -> NDArray[Any]:
-    rows, cols = array.shape[0] // side, array.shape[1] // side
-    return array.reshape(rows, side, cols, side).swapaxes(1, 2).reshape(rows, cols, side * side)
+    *lead, rows, cols = array.shape
+    rows, cols = rows // side, cols // side
+    cut = array.reshape(*lead, rows, side, cols, side)
+    return cut.swapaxes(-3, -2).reshape(*lead, rows, cols, side * side)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

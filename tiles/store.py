@@ -15,6 +15,7 @@ import re
 import shutil
 import threading
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -84,12 +85,14 @@ class YearData:
 
     daily: name -> int16 [day, y, x]. yearly: name (annual, and "<daily>_year") -> float32 [y, x].
     member_daily: name -> int16 [member, day, y, x]. member_yearly: name -> float32 [member, y, x].
+    flags: what the model flagged, name -> bool [y, x]; None where that is not known.
     """
 
     daily: Mapping[str, Counts]
     yearly: Mapping[str, NDArray[np.float32]]
     member_daily: Mapping[str, Counts] = field(default_factory=dict)
     member_yearly: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    flags: Mapping[str, NDArray[np.bool_]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class _Cache:
     size: int
     arrays: dict[str, Any] = field(default_factory=dict)
     present: set[str] = field(default_factory=set)
+    flags: dict[str, Mapping[str, NDArray[np.bool_]] | None] = field(default_factory=dict)
     context: Any = None
 
     def open(self, path: str) -> Any:
@@ -142,6 +146,17 @@ class _Ask:
     overlay: str
     overlay_index: tuple[Any, ...]
     level: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A read under way: where it goes in the result, the cells read and those filled, what will hold it."""
+
+    where: tuple[Any, ...]
+    part: Window
+    into: Window
+    future: Any
+    ask: _Ask
 
 
 class Store:
@@ -213,6 +228,14 @@ class Store:
     def snapshot(self) -> str:
         """A short text that changes whenever something that can be read changes."""
         return self._look().token
+
+    @property
+    def edition(self) -> str:
+        """A short text that changes only when something that could be read is replaced or taken away.
+
+        What is added leaves it as it is: all that was complete in an edition stays the same in it.
+        """
+        return self._look().generation
 
     def check(self, model: Model | None = None, cube: CubeLike | None = None) -> None:
         """Raise WrongStore unless the store was made by this model, from this cube."""
@@ -287,9 +310,16 @@ class Store:
         """
         return unpack(variable, self.read_packed(variable, window, first, last, member))
 
-    def read_packed(self, variable: str, window: Window, first: date, last: date, member: int | None = None) -> Counts:
-        """As `read_days`, in counts: multiply by `VARIABLES[variable].step`; -32768 = missing."""
-        self._require(variable, daily=True)
+    def read_packed(
+        self, variable: str, window: Window, first: date, last: date, member: int | None = None, level: int = 0
+    ) -> Counts:
+        """As `read_days`, in counts: multiply by `VARIABLES[variable].step`; -32768 = missing.
+
+        level: as in `read_counts`, of the ensemble's mean only.
+        """
+        self._require(variable, daily=True, level=level)
+        if level and member is not None:
+            raise NotInStore("The store keeps no levels of each member's days. Ask for their mean, or for the cells.")
         if last < first:
             raise NotInStore(f"The last day ({last}) lies before the first ({first}). Exchange them.")
         derived = self._member_parts(variable, member)
@@ -297,13 +327,47 @@ class Store:
             gpp, ra, rh = (self.read_packed(n, window, first, last, member) for n in ("gpp", "ra", "rh"))
             reco = plus(ra, rh)
             return reco if variable == "reco" else minus(reco, gpp)
+        return self._read_together((variable,), window, first, last, member, level)[0]
+
+    def read_packed_together(self, variables: Sequence[str], window: Window, first: date, last: date) -> list[Counts]:
+        """As `read_packed` of each, all read at the same time."""
+        for name in variables:
+            self._require(name, daily=True)
+        return self._read_together(variables, window, first, last, None)
+
+    def read_members(self, variables: Sequence[str], window: Window, first: date, last: date) -> list[Counts]:
+        """[member, day, row, col] counts of each variable, of those whose days are kept of each member."""
+        for name in variables:
+            self._require(name, daily=True)
+            if name not in self.layout.member_daily:
+                raise NotInStore(
+                    f"The store keeps days of each member for {', '.join(self.layout.member_daily) or 'nothing'}, not "
+                    f"for '{name}'. Ask for its mean."
+                )
+        return self._read_together(variables, window, first, last, slice(0, self.members))
+
+    def _read_together(
+        self,
+        variables: Sequence[str],
+        window: Window,
+        first: date,
+        last: date,
+        member: int | slice | None,
+        level: int = 0,
+    ) -> list[Counts]:
         view = self._look()
         days = (last - first).days + 1
-        asks = [
-            (slice((a - first).days, (b - first).days + 1), self._daily_ask(variable, a.year, _days(a, b), 0, member))
-            for a, b in _by_year(first, last)
-        ]
-        return np.asarray(self._gather(asks, window, (days,), np.dtype(np.int16), view))
+        every = isinstance(member, slice)
+        lead = (self.members, days) if every else (days,)
+        begun = []
+        for name in variables:
+            asks = []
+            for a, b in _by_year(first, last):
+                where: Any = slice((a - first).days, (b - first).days + 1)
+                ask = self._daily_ask(name, a.year, _days(a, b), level, member)
+                asks.append(((slice(None), where) if every else (where,), ask))
+            begun.append((self._begin(asks, window, view), len(asks)))
+        return [self._end(pending, n, window, lead, np.dtype(np.int16)) for pending, n in begun]
 
     def read_counts(self, variable: str, day: date, window: Window, level: int = 0) -> Counts:
         """[row, col] counts of one day for drawing; -32768 = missing, not computed, or outside.
@@ -312,7 +376,7 @@ class Store:
         """
         self._require(variable, daily=True, level=level)
         ask = self._daily_ask(variable, day.year, day.timetuple().tm_yday - 1, level, None)
-        return np.asarray(self._gather([(..., ask)], window, (), np.dtype(np.int16), self._look()))
+        return self._gather(ask, window, np.dtype(np.int16), self._look())
 
     def read_year(
         self, variable: str, window: Window, year: int, member: int | None = None, level: int = 0
@@ -324,7 +388,65 @@ class Store:
         """
         self._require(variable, daily=False, level=level)
         ask = self._yearly_ask(variable, year, level, member)
-        return np.asarray(self._gather([(..., ask)], window, (), np.dtype(np.float32), self._look()))
+        return self._gather(ask, window, np.dtype(np.float32), self._look())
+
+    def read_flags(self, window: Window, year: int) -> dict[str, NDArray[np.bool_]] | None:
+        """Name -> bool [row, col], what the model flagged; None where the store does not know it of some cells.
+
+        Stores made before flags were kept do not know it.
+        """
+        view, n, k = self._look(), self.grid.block, self.grid.chunk
+        found: dict[str, NDArray[np.bool_]] = {}
+        blocks, chunks = view.blocks.get(year), view.chunks.get(year)
+        for block in window.blocks(self.grid):
+            i, j = self._place(block)
+            if blocks is not None and 0 <= i < blocks.shape[0] and 0 <= j < blocks.shape[1] and blocks[i, j]:
+                places = [(block.name, Window(block.row * n, (block.row + 1) * n, block.col * n, (block.col + 1) * n))]
+            elif chunks is not None:
+                inside = window.intersect(
+                    Window(block.row * n, (block.row + 1) * n, block.col * n, (block.col + 1) * n)
+                )
+                inside = None if inside is None else inside.intersect(self.window)
+                if inside is None:
+                    continue
+                i0, i1 = (inside.row0 - self.window.row0) // k, (inside.row1 - 1 - self.window.row0) // k + 1
+                j0, j1 = (inside.col0 - self.window.col0) // k, (inside.col1 - 1 - self.window.col0) // k + 1
+                at = [(i0 + int(a), j0 + int(b)) for a, b in np.argwhere(chunks[i0:i1, j0:j1])]
+                places = [(self.chunk_name(a, b), self.chunk_window(a, b)) for a, b in at]
+            else:
+                continue
+            for name, place in places:
+                flags = self._flags_of(name, year)
+                part = place.intersect(window)
+                if flags is None:
+                    return None
+                if part is None:
+                    continue
+                for flag, cells in flags.items():
+                    out = found.setdefault(flag, np.zeros(window.shape, bool))
+                    out[part.slices(window)] = cells[part.slices(place)]
+        return found
+
+    def _flags_of(self, name: str, year: int) -> Mapping[str, NDArray[np.bool_]] | None:
+        cache = self._cache
+        key = f"{year}/{name}"
+        if key not in cache.flags:
+            cache.flags[key] = self._read_flags(self._flags_path(name, year))
+        return cache.flags[key]
+
+    def _read_flags(self, path: Path) -> Mapping[str, NDArray[np.bool_]] | None:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: np.asarray(file[name], bool) for name in file.files}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise BadStore(
+                f"The store's file {path} is damaged: {error}. Delete it: flags of these cells are then not known."
+            ) from error
+
+    def _flags_path(self, name: str, year: int) -> Path:
+        return self.path / "flags" / str(year) / f"{name}.npz"
 
     # Writing
 
@@ -348,6 +470,7 @@ class Store:
             both: dict[str, NDArray[Any]] = {**daily, **yearly}
             arrays += [(f"{at}/{name}", array, shards(array.ndim, i, j)) for name, array in both.items()]
         mark = marker(self.path, block.name, year)
+        self._write_flags(block.name, year, data)
         self._commit(arrays, mark, record, self._state_path(block.name, year), state)
 
     def write_chunk(
@@ -368,6 +491,7 @@ class Store:
                 stack = _stack(list(yearly.values()), 2)
                 arrays.append((f"{at}/{prefix}yearly", stack, shards(3, row, col)))
         name = self.chunk_name(row, col)
+        self._write_flags(name, year, data)
         self._commit(arrays, chunk_marker(self.path, name, year), record, self._state_path(name, year), state)
 
     def forget(self, block: Block, year: int) -> None:
@@ -494,12 +618,13 @@ class Store:
         if not 0 <= member < self.members:
             raise NotInStore(f"There is no member {member}; members are 0 to {self.members - 1}.")
 
-    def _daily_ask(self, name: str, year: int, days: Any, level: int, member: int | None) -> _Ask:
+    def _daily_ask(self, name: str, year: int, days: Any, level: int, member: int | slice | None) -> _Ask:
         if member is None or self.members == 1:
             at = f"{year}/level{level}/{name}" if level else f"{year}/{name}"
             return _Ask(year, at, (days,), f"overlay/{year}/daily", (self.daily.index(name), days), level)
-        k = self.layout.member_daily.index(name) * self.members + member
-        return _Ask(year, f"{year}/members/{name}", (member, days), f"overlay/{year}/members_daily", (k, days), level)
+        k = self.layout.member_daily.index(name) * self.members
+        of: Any = slice(k, k + self.members) if isinstance(member, slice) else k + member
+        return _Ask(year, f"{year}/members/{name}", (member, days), f"overlay/{year}/members_daily", (of, days), level)
 
     def _yearly_ask(self, name: str, year: int, level: int, member: int | None) -> _Ask:
         array = name if name in self.annual else f"{name}_year"
@@ -516,25 +641,29 @@ class Store:
         k = self.layout.member_yearly.index(array) * self.members + member
         return _Ask(year, f"{year}/members/{array}", (member,), f"overlay/{year}/members_yearly", (k,), level)
 
-    def _gather(
-        self, asks: Sequence[tuple[Any, _Ask]], window: Window, lead: tuple[int, ...], dtype: Any, view: _View
+    def _gather(self, ask: _Ask, window: Window, dtype: Any, view: _View) -> NDArray[Any]:
+        return self._end(self._begin([((), ask)], window, view), 1, window, (), dtype)
+
+    def _begin(self, asks: Sequence[tuple[tuple[Any, ...], _Ask]], window: Window, view: _View) -> list[_Read]:
+        """Begin to read all parts at once."""
+        return [
+            _Read(where, part, into, array[index].read(), ask)
+            for where, ask in asks
+            for part, into, index, array in self._parts(ask, window, view)
+        ]
+
+    def _end(
+        self, reads: Sequence[_Read], asked: int, window: Window, lead: tuple[int, ...], dtype: Any
     ) -> NDArray[Any]:
-        """Read all parts at once, then put them in place."""
-        pending: list[tuple[Any, Window, Window, Any, _Ask]] = []
-        for where, ask in asks:
-            for part, into, index, array in self._parts(ask, window, view):
-                pending.append((where, part, into, array[index].read(), ask))
-        fill = FILL if dtype == np.int16 else np.nan
-        if len(pending) == 1 and len(asks) == 1 and pending[0][2] == window and pending[0][1] == window:
-            return np.asarray(self._result(pending[0][3], pending[0][4]))
-        out = np.full((*lead, *window.shape), fill, dtype)
-        for where, part, into, read, ask in pending:
-            found = self._result(read, ask)
-            if part != into:
-                found = _coarse(found, ask.level, part, into)
-            rows, cols = into.slices(window)
-            target = (where, rows, cols) if lead else (rows, cols)
-            out[target] = found
+        """Wait for the parts of so many asks and put them in place."""
+        if len(reads) == 1 and asked == 1 and reads[0].into == window and reads[0].part == window:
+            return np.asarray(self._result(reads[0].future, reads[0].ask))
+        out = np.full((*lead, *window.shape), FILL if dtype == np.int16 else np.nan, dtype)
+        for read in reads:
+            found = self._result(read.future, read.ask)
+            if read.part != read.into:
+                found = _coarse(found, read.ask.level, read.part, read.into)
+            out[(*read.where, *read.into.slices(window))] = found
         return out
 
     def _parts(self, ask: _Ask, window: Window, view: _View) -> Any:
@@ -683,6 +812,13 @@ class Store:
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
         self._next_look = 0.0
+
+    def _write_flags(self, name: str, year: int, data: YearData) -> None:
+        if data.flags is not None:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, allow_pickle=False, **data.flags)
+            with disk_faults("flags", self.path):
+                write_whole(self._flags_path(name, year), buffer.getvalue(), self.path)
 
     def _metadata(self, at: str) -> dict[str, Any]:
         with open(self.path / at / "zarr.json", "rb") as file:

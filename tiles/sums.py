@@ -5,7 +5,7 @@ Counts are 16-bit, sums 64-bit floats: a county's year is some ten million count
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -30,14 +30,18 @@ class Part:
     """Some of a polygon's cells, in one rectangle.
 
     rows, cols: [r, c] absolute cells. weights: [r, c] fraction of each cell covered, 0 outside the polygon.
-    days: (variable, member or None for the mean) -> counts [day, r, c]. years: the same, of the year -> [r, c].
+    days: variables -> counts [day, r, c] of each. members: the same of every member, [member, day, r, c].
+    year: (variable, member or None for the mean) -> values [r, c] of the year.
+    flags: what the model flagged in the year, name -> bool [r, c]; None where that is not kept.
     """
 
     weights: Floats
     rows: NDArray[np.int64]
     cols: NDArray[np.int64]
-    days: Callable[[str, int | None], Counts]
+    days: Callable[[Sequence[str]], list[Counts]]
+    members: Callable[[Sequence[str]], list[Counts]]
     year: Callable[[str, int | None], NDArray[np.float32]]
+    flags: Callable[[], Mapping[str, NDArray[np.bool_]] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,15 @@ def _store_part(
     weights[rows - window.row0, cols - window.col0] = fraction
     at = np.mgrid[window.row0 : window.row1, window.col0 : window.col1]
 
-    def days(variable: str, member: int | None) -> Counts:
-        return store.read_packed(variable, window, first, last, member)
-
-    def of_year(variable: str, member: int | None) -> NDArray[np.float32]:
-        return store.read_year(variable, window, year, member)
-
-    return Part(weights, at[0], at[1], days, of_year)
+    return Part(
+        weights,
+        at[0],
+        at[1],
+        lambda names: store.read_packed_together(names, window, first, last),
+        lambda names: store.read_members(names, window, first, last),
+        lambda name, member: store.read_year(name, window, year, member),
+        lambda: store.read_flags(window, year),
+    )
 
 
 def part_of_cells(data: YearData, coverage: Coverage) -> Part:
@@ -100,31 +106,50 @@ def part_of_cells(data: YearData, coverage: Coverage) -> Part:
         out[: values.size] = values
         return out.reshape(shape)
 
-    def days(variable: str, member: int | None) -> Counts:
-        return data.daily[variable] if member is None else data.member_daily[variable][member]
-
     def of_year(variable: str, member: int | None) -> NDArray[np.float32]:
         return data.yearly[variable] if member is None else data.member_yearly[variable][member]
 
     rows, cols = coverage.rows, coverage.cols
-    return Part(lay(coverage.fraction, 0.0), lay(rows, rows[0]), lay(cols, cols[0]), days, of_year)
+    return Part(
+        lay(coverage.fraction, 0.0),
+        lay(rows, rows[0]),
+        lay(cols, cols[0]),
+        lambda names: [data.daily[name] for name in names],
+        lambda names: [data.member_daily[name] for name in names],
+        of_year,
+        lambda: data.flags,
+    )
 
 
-def daily_sums(parts: Iterator[Part], names: tuple[str, ...], member: int | None, days: int) -> DailySums:
+def daily_sums(parts: Iterable[Part], names: Sequence[str], days: int) -> DailySums:
     """Sums over all parts of variables that are valid together: a cell counts on a day where it has all of them."""
-    sums, weight = np.zeros((len(names), days)), np.zeros(days)
+    found = DailySums(np.zeros((len(names), days)), np.zeros(days))
     for part in parts:
-        counts = [part.days(name, member) for name in names]
-        if len(counts) == 1:
-            _sums(counts[0], part.weights, sums[0], weight)
-        elif len(counts) == 3:
-            _sums_of_three(counts[0], counts[1], counts[2], part.weights, sums, weight)
-        else:
-            raise ValueError(f"Sums are made of one variable or of three together, not of {len(counts)}.")
-    return DailySums(sums, weight)
+        add_sums(part.days(names), part.weights, found)
+    return found
 
 
-def yearly_sum(parts: Iterator[Part], name: str, member: int | None) -> tuple[float, float]:
+def member_sums(parts: Iterable[Part], names: Sequence[str], days: int, members: int) -> tuple[DailySums, ...]:
+    """The same of each member."""
+    found = tuple(DailySums(np.zeros((len(names), days)), np.zeros(days)) for _ in range(members))
+    for part in parts:
+        counts = part.members(names)
+        for m, sums in enumerate(found):
+            add_sums([c[m] for c in counts], part.weights, sums)
+    return found
+
+
+def add_sums(counts: Sequence[Counts], weights: Floats, into: DailySums) -> None:
+    """Add the sums over cells of counts [day, r, c] of one variable, or of three that are valid together."""
+    if len(counts) == 1:
+        _sums(counts[0], weights, into.sums[0], into.weight)
+    elif len(counts) == 3:
+        _sums_of_three(counts[0], counts[1], counts[2], weights, into.sums, into.weight)
+    else:
+        raise ValueError(f"Sums are made of one variable or of three together, not of {len(counts)}.")
+
+
+def yearly_sum(parts: Iterable[Part], name: str, member: int | None) -> tuple[float, float]:
     """Weighted sum of a yearly variable, and the weight of the cells that had it."""
     total = weight = 0.0
     for part in parts:

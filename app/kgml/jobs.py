@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -48,7 +49,10 @@ SPAN = 4  # years of the probe's runs before its curves are taken
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One network: member `member`, without the towers of fold `fold` (None: with all of them)."""
+    """One network: member `member`, without the towers of fold `fold` (None: with all of them).
+
+    part: folder in `work` of networks of another recipe that are trained along; "" for the recipe's own.
+    """
 
     recipe: KgmlRecipe
     data: Path
@@ -56,11 +60,12 @@ class Job:
     work: Path
     member: int
     fold: int | None = None
+    part: str = ""
 
     @property
     def folder(self) -> Path:
         """Where it keeps what it has done."""
-        return self.work / f"member-{self.member}"
+        return self.work / self.part / f"member-{self.member}"
 
     @property
     def result(self) -> Path:
@@ -69,7 +74,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f"member {self.member}" + ("" if self.fold is None else f", fold {self.fold}")
+        return f"{self.part} member {self.member}".strip() + ("" if self.fold is None else f", fold {self.fold}")
 
 
 def synthetic_weights(job: Job) -> Path:
@@ -141,10 +146,7 @@ def tune(job: Job) -> None:
     learning = tower_set(job, recipe.train, held)
     checks = tower_set(job, recipe.validation, held)
     watch = _watch(job, job.result.stem)
-    synthetic = _synthetic(job)
-    tune_fluxes(
-        network, learning, checks, recipe.network, seed, watch, _drawn(learning, seed), _probe(network, synthetic)
-    )
+    tune_fluxes(network, learning, checks, recipe.network, seed, watch, _drawn(learning, seed), _probe(job, network))
     counties, county_checks = county_sets(job) if job.fold is None else ([], [])
     if counties and isinstance(network, Closed):
         every = [*counties, *county_checks]
@@ -207,23 +209,28 @@ def write_walk(path: Path, network: Closed | Paper | Plain, lessons: Sequence[Le
     np.savez_compressed(path, **{n: np.concatenate(v, axis=1) for n, v in found.items()}, **starts)  # type: ignore[arg-type]
 
 
-def run_jobs(jobs: Sequence[Job], what: Callable[[Job], None], workers: int, told: Told) -> None:
-    """Do the jobs, `workers` at a time, and tell of them. A job's error ends the others and is raised."""
-    begun = time.monotonic()
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _follow, (os.getpid(),)) as pool:
-        waiting: set[Future[None]] = {pool.submit(what, job) for job in jobs}
-        done = 0
+@contextmanager
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with this one, however it ends. They start with the first job; an error ends what waits."""
+    with ProcessPoolExecutor(workers, get_context("spawn"), _follow, (os.getpid(),)) as pool:
         try:
-            while waiting:
-                ended, waiting = wait(waiting, timeout=5.0, return_when=FIRST_COMPLETED)
-                for one in ended:
-                    one.result()
-                done += len(ended)
-                told(done / len(jobs), f"{done} of {len(jobs)} done, {_news(jobs)}, {time.monotonic() - begun:.0f} s")
+            yield pool
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def run_jobs(jobs: Sequence[Job], what: Callable[[Job], None], pool: ProcessPoolExecutor, told: Told) -> None:
+    """Do the jobs, as many at a time as the pool has processes, and tell of them. The first error is raised."""
+    begun = time.monotonic()
+    waiting: set[Future[None]] = {pool.submit(what, job) for job in jobs}
+    done = 0
+    while waiting:
+        ended, waiting = wait(waiting, timeout=5.0, return_when=FIRST_COMPLETED)
+        for one in ended:
+            one.result()
+        done += len(ended)
+        told(done / len(jobs), f"{done} of {len(jobs)} done, {_news(jobs)}, {time.monotonic() - begun:.0f} s")
 
 
 def _follow(parent: int) -> None:
@@ -280,7 +287,12 @@ def _suited(job: Job, runs: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     return np.asarray(runs[np.isin(crops, (1, 5)).all(axis=1)])
 
 
-def _probe(network: Closed | Paper | Plain, synthetic: Synthetic) -> Probe:
+def _probe(job: Job, network: Closed | Paper | Plain) -> Probe | None:
+    """None for networks that keep no responses, which need no synthetic runs at all."""
+    recipe = job.recipe.network
+    if not (recipe.pretrained and recipe.knowledge and recipe.band > 0):
+        return None
+    synthetic = _synthetic(job)
     return probe_of(network, synthetic, synthetic.validation[:4], SPAN)
 
 

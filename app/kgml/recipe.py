@@ -28,7 +28,8 @@ class KgmlRecipe(_Part):
 
     train, validation: days of towers to learn from, and to choose the epoch by; all others are held out. folds: groups
     of towers that are left out together, for scores at unseen sites and for the intervals. fold_members: networks per
-    fold. validation_years: years of the training counties to choose the epoch of the yields by.
+    fold. validation_years: years of the training counties to choose the epoch of the yields by. plain: recipe of the
+    networks without knowledge that are the floor at unseen sites: a file beside this one, with its folds and years.
     """
 
     family: Literal["kgml"]
@@ -43,8 +44,19 @@ class KgmlRecipe(_Part):
     validation: Years
     validation_years: tuple[int, ...] = (2014, 2015, 2020)
     folds: tuple[tuple[str, ...], ...] = ()
-    fold_members: int = Field(default=3, ge=1)
+    fold_members: int = Field(default=2, ge=1)
+    plain: str = ""
     data: tuple[Source, ...] = ()
+
+    @model_validator(mode="after")
+    def _enough(self) -> KgmlRecipe:
+        if self.folds and not 2 <= self.fold_members <= self.members:
+            raise ValueError(
+                f"fold_members is {self.fold_members} and members {self.members}. The networks of a fold are the first "
+                f"members without its towers, and intervals need the spread of at least 2 of them: give fold_members "
+                f"from 2 to the number of members, or no folds."
+            )
+        return self
 
     @model_validator(mode="after")
     def _apart(self) -> KgmlRecipe:

@@ -11,6 +11,9 @@ from fieldflux.models.registry import Registry
 from .budget import Arm, Budget, Trial
 from .recipe import KgmlRecipe
 
+# of a recipe, what no trial rests on
+_NO_MATTER = {"members", "fold_members", "name", "version", "data", "teaching", "plain"}
+
 
 class BadExperiment(ValueError):
     """An experiment that cannot be made."""
@@ -30,7 +33,7 @@ class Setting:
     def kept(self) -> Path:
         """The folder of results that rest on this recipe, budget and teaching set."""
         about = (self.teaching / "about.json").read_text()
-        recipe = self.recipe.model_dump_json(exclude={"members", "fold_members", "name", "version", "data", "teaching"})
+        recipe = self.recipe.model_dump_json(exclude=_NO_MATTER)
         return self.work / f"trials-{self.budget.digest(recipe, about)}"
 
     def weights(self, arm: Arm) -> Path:

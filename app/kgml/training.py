@@ -24,8 +24,12 @@ from fieldflux.tiles.measurements.panel import read_panel
 from fieldflux.tiles.teaching import teach
 from pydantic import ValidationError
 
-from .jobs import Job, Told, harvest, prepare, run_jobs, tune
+from .clock import Clock
+from .jobs import Job, Told, harvest, prepare, pretrained, run_jobs, synthetic_weights, tune, worker_pool
 from .recipe import KgmlRecipe
+
+PLAIN = "plain"  # folder of the floor's networks in the work folder
+SECONDS = "seconds.json"
 
 
 def read_kgml_recipe(path: Path) -> KgmlRecipe:
@@ -40,65 +44,138 @@ def read_kgml_recipe(path: Path) -> KgmlRecipe:
         raise BadRecipe(f"The recipe {path} is not valid at '{where}': {first['msg']}.") from error
 
 
+def read_plain(path: Path, recipe: KgmlRecipe) -> KgmlRecipe | None:
+    """The recipe that the recipe of the file `path` names as `plain`; None where it names none.
+
+    Raises BadRecipe where that is not the floor of this training: other folds, towers, years or process model.
+    """
+    if not recipe.plain:
+        return None
+    plain = read_kgml_recipe(path.parent / recipe.plain)
+    for name in ("process", "folds", "train", "validation", "validation_years"):
+        if getattr(plain, name) != getattr(recipe, name):
+            raise BadRecipe(
+                f"The recipe {path.parent / recipe.plain} has another '{name}' than {path}, which names it as its "
+                f"floor: the two would be scored on different days. Make them the same."
+            )
+    return plain
+
+
 def train_kgml(
-    recipe: KgmlRecipe, data: Path, work: Path, out: Path, workers: int | None = None, told: Told = lambda *_: None
+    recipe: KgmlRecipe,
+    data: Path,
+    work: Path,
+    out: Path,
+    workers: int | None = None,
+    told: Told = lambda *_: None,
+    plain: KgmlRecipe | None = None,
 ) -> Card:
     """Train by a recipe and write `out`/<name>/<version>; returns the card.
 
     work: where the teaching set and all that was done lie; the same call goes on from there. workers: processes, one
-    thread each; default one per core. A file "stop" in `work` ends it at the next epoch.
-    Raises BadTeaching, BadMeasurements, Cancelled.
+    thread each; default one per core. plain: recipe of the floor's networks, see `read_plain`. A file "stop" in `work`
+    ends it at the next epoch. Raises BadTeaching, BadMeasurements, Cancelled.
     """
+    train_networks(recipe, data, work, workers, part_of(told, 0.0, 0.9), plain)
+    return finish(recipe, data, work, out, part_of(told, 0.9, 1.0), plain)
+
+
+def train_networks(
+    recipe: KgmlRecipe,
+    data: Path,
+    work: Path,
+    workers: int | None = None,
+    told: Told = lambda *_: None,
+    plain: KgmlRecipe | None = None,
+) -> None:
+    """All networks of a training: the members, the folds, the folds of the floor. What is there is not done again."""
     work.mkdir(parents=True, exist_ok=True)
-    workers = workers or os.cpu_count() or 1
-
-    def part(first: float, last: float) -> Told:
-        return lambda fraction, doing: told(first + (last - first) * fraction, doing)
-
-    taught = work / "teaching"
-    if recipe.network.pretrained:
-        teach(recipe.teaching, data, taught, part(0.0, 0.05))
+    clock, taught = Clock(work / SECONDS), work / "teaching"
+    if recipe.network.pretrained or (plain and plain.network.pretrained):
+        with clock.stage("teaching set"):
+            teach(recipe.teaching, data, taught, part_of(told, 0.0, 0.05))
     members = [Job(recipe, data, taught, work, m) for m in range(recipe.members)]
-    run_jobs(members, prepare, workers, part(0.05, 0.4))
-    run_jobs(members, harvest, workers, part(0.4, 0.6))
-    run_jobs(members, tune, workers, part(0.6, 0.7))
-    folds = [
-        Job(recipe, data, taught, work, m, k) for k in range(len(recipe.folds)) for m in range(recipe.fold_members)
+    stages = [
+        ("steps 1 and 2", members, prepare, synthetic_weights, 0.4),
+        ("steps 3 and 4", members, harvest, pretrained, 0.6),
+        ("step 5 and harvest", members, tune, _result, 0.65),
+        ("folds", fold_jobs(recipe, data, taught, work), tune, _result, 0.8),
     ]
-    if folds:
-        run_jobs(folds, tune, workers, part(0.7, 0.9))
-    return finish(recipe, data, work, out, part(0.9, 1.0))
+    if plain:
+        seeds = [Job(plain, data, taught, work, m, part=PLAIN) for m in range(plain.fold_members)]
+        stages += [
+            ("plain network", seeds, prepare, synthetic_weights, 0.8),
+            ("plain network", seeds, harvest, pretrained, 0.85),
+            ("plain network", fold_jobs(plain, data, taught, work, PLAIN), tune, _result, 1.0),
+        ]
+    begun = 0.05
+    with worker_pool(workers or os.cpu_count() or 1) as pool:
+        for name, jobs, what, done, ended in stages:
+            missing = [job for job in jobs if not done(job).exists()]
+            if missing:
+                with clock.stage(name):
+                    run_jobs(missing, what, pool, part_of(told, begun, ended, f"{name}: "))
+            begun = ended
 
 
-def finish(recipe: KgmlRecipe, data: Path, work: Path, out: Path, told: Told = lambda *_: None) -> Card:
-    """From the members' weights: intervals from the folds, scores, the checkpoint with its card."""
+def fold_jobs(recipe: KgmlRecipe, data: Path, taught: Path, work: Path, part: str = "") -> list[Job]:
+    """A job for each fold and each of its members."""
+    return [
+        Job(recipe, data, taught, work, member, fold, part)
+        for fold in range(len(recipe.folds))
+        for member in range(recipe.fold_members)
+    ]
+
+
+def part_of(told: Told, first: float, last: float, before: str = "") -> Told:
+    """Tells of a part of the whole, from `first` to `last` of it."""
+    return lambda fraction, doing: told(first + (last - first) * fraction, before + doing)
+
+
+def _result(job: Job) -> Path:
+    return job.result
+
+
+def finish(
+    recipe: KgmlRecipe,
+    data: Path,
+    work: Path,
+    out: Path,
+    told: Told = lambda *_: None,
+    plain: KgmlRecipe | None = None,
+) -> Card:
+    """From the networks' files: intervals from the folds, scores beside floors, the checkpoint with its card."""
     from fieldflux.app.evaluate import evaluate
     from fieldflux.app.evaluate.report import to_scores
 
+    from .folds import read_folds
     from .unseen import at_unseen_sites
 
-    table = _table(recipe)
+    clock, table = Clock(work / SECONDS), _table(recipe)
     networks = []
     for member in range(recipe.members):
         network = build(recipe.network, 0)
         network.load_state_dict(torch.load(work / f"member-{member}" / "final.pt", weights_only=True))
         networks.append(network.eval())
     panel = read_panel(data)
-    card = _card(recipe, data, split_yields(panel).train_counties(panel))
+    card = _card(recipe, data, split_yields(panel).train_counties(panel), plain)
     weights = weights_of(networks, table)
     folder = out / recipe.name / recipe.version
     write_checkpoint(folder, card, weights)
     told(0.1, "scoring on held-out data")
-    with TemporaryDirectory() as tables:
+    with TemporaryDirectory() as tables, clock.stage("scores"):
         parts = ("towers", "county", "yields")
         report = evaluate(f"{recipe.name}/{recipe.version}", data, Path(tables), parts, Registry((out,)))
     scores: tuple[Score, ...] = tuple(to_scores(report))
     if recipe.folds:
         told(0.7, "scoring at unseen sites")
-        rules, unseen = at_unseen_sites(recipe, data, work, out)
+        with clock.stage("scores at unseen sites"):
+            floor = read_folds(work / PLAIN, plain, data) if plain else ()
+            rules, unseen = at_unseen_sites(recipe, data, work, out, part_of(told, 0.7, 1.0), floor)
         card = card.model_copy(update={"intervals": rules})
         scores += unseen
-    return write_checkpoint(folder, card.model_copy(update={"scores": scores}), weights)
+    taken = {**card.recipe, "seconds": clock.seconds()}
+    return write_checkpoint(folder, card.model_copy(update={"scores": scores, "recipe": taken}), weights)
 
 
 def _table(recipe: KgmlRecipe) -> Floats:
@@ -108,7 +185,7 @@ def _table(recipe: KgmlRecipe) -> Floats:
     return model.table
 
 
-def _card(recipe: KgmlRecipe, data: Path, counties: dict[str, list[int]]) -> Card:
+def _card(recipe: KgmlRecipe, data: Path, counties: dict[str, list[int]], plain: KgmlRecipe | None) -> Card:
     paper = recipe.network.variant == "paper"
     process = Registry().card(recipe.process)
     features = [name for name, _, _ in (PAPER if paper else CLOSED)]
@@ -168,6 +245,9 @@ def _card(recipe: KgmlRecipe, data: Path, counties: dict[str, list[int]]) -> Car
             "train_counties": counties,
             "network": {**recipe.network.model_dump(mode="json"), "features": features},
             "parameters": list(NAMES),
+            "plain": None
+            if plain is None
+            else plain.model_dump(mode="json", include={"name", "seed", "fold_members", "network"}),
         },
         known_faults=_faults(recipe),
         made=datetime.now(UTC).date().isoformat(),
@@ -200,4 +280,4 @@ def _faults(recipe: KgmlRecipe) -> tuple[str, ...]:
     return tuple(found)
 
 
-__all__ = ["finish", "read_kgml_recipe", "train_kgml"]
+__all__ = ["finish", "read_kgml_recipe", "read_plain", "train_kgml", "train_networks"]

@@ -36,7 +36,7 @@ DESCRIBED: Mapping[str, str] = {
     "boosting": "gradient boosting (200 trees) on the features of ridge.",
     PROCESS: "the agro-ecosystem model by itself, with the same GPP. It was calibrated at Mead and at US-Bi1, so "
     "that only elsewhere it is unseen.",
-    PLAIN: "a recurrent network of the same size without balance, knowledge or pre-training, on the same folds.",
+    PLAIN: "recurrent networks without balance, knowledge or pre-training, on the same folds; the mean of their seeds.",
     PUBLISHED: "CarbonBench: the best of nine published networks and trees at this tower, by its R2 (1 - SS_res / "
     "SS_tot), with satellite reflectance and without the tower's GPP; other days of the same tower.",
 }

@@ -1,4 +1,4 @@
-"""What there is: variables, models, cubes, limits, legends."""
+"""What there is: variables, models, cubes, limits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Path, Query, Request, Response
-from fieldflux.app.picture import style_of
 from fieldflux.app.problems import Refused
-from fieldflux.app.reply import cached, tagged, workspace_of
+from fieldflux.app.reply import cached, workspace_of
 from fieldflux.app.workspace import Workspace
 from fieldflux.models.crops import CROP_OF_CDL
-from fieldflux.models.variables import VARIABLES, variable
+from fieldflux.models.variables import VARIABLES
 
 if TYPE_CHECKING:
     from fieldflux.tiles.cube import Cube
@@ -114,32 +113,6 @@ async def limits(request: Request) -> Response:
     allowed = workspace_of(request).settings.limits
     described = {name: field.description for name, field in type(allowed).model_fields.items()}
     return cached(request, {**allowed.model_dump(), "descriptions": described})
-
-
-@router.get(
-    "/legend/{name}.{format}",
-    summary="Legend of a variable's colours: data, SVG or PNG",
-    response_class=Response,
-    responses={200: {"content": {"application/json": {}, "image/svg+xml": {}, "image/png": {}}}},
-)
-async def legend(
-    request: Request,
-    name: Annotated[str, Path(description="Variable", examples=["nee"])],
-    format: Annotated[Literal["json", "svg", "png"], Path(examples=["json"])],
-    year: Annotated[bool, Query(description="Of its values over a year instead of those of a day")] = False,
-    style: Annotated[str, Query(description="Palette instead of the variable's own")] = "",
-    shown: Annotated[str, Query(alias="range", description="Lowest and highest value: `0,20`")] = "",
-) -> Response:
-    from fieldflux.tiles.legend import legend_json, legend_png, legend_svg
-
-    v = variable(name)
-    over_year = year or v.period == "year"
-    colours = style_of(v, style, shown, over_year)
-    if format == "json":
-        return cached(request, legend_json(v, colours, over_year))
-    if format == "svg":
-        return tagged(request, legend_svg(v, colours, over_year).encode(), "image/svg+xml")
-    return tagged(request, legend_png(v, colours, over_year), "image/png")
 
 
 def _served(request: Request) -> frozenset[str]:

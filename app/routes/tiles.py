@@ -2,210 +2,260 @@
 
 from __future__ import annotations
 
-import logging
-from asyncio import Future
-from collections.abc import Callable, Hashable
-from datetime import date
-from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from fieldflux.app.middleware import timing
-from fieldflux.app.picture import moment_of, served, style_of
-from fieldflux.app.problems import problem_of
-from fieldflux.app.reply import as_json, same, workspace_of
-from fieldflux.app.routes.catalog import CubeName, ModelName
-from fieldflux.app.workspace import Place
+from fieldflux.app.drawn import TileAsk, drawn
+from fieldflux.app.look import MapQuery, TileJsonQuery
+from fieldflux.app.picture import default_of, latest_of, served, style_of, when_of
+from fieldflux.app.problems import Refused
+from fieldflux.app.reply import as_json, workspace_of
+from fieldflux.app.snapshots import LATEST, check_snapshot, store_of
+from fieldflux.models.variables import Variable
 
-if TYPE_CHECKING:
-    from fieldflux.tiles.render import Tile
-
-log = logging.getLogger("fieldflux")
 router = APIRouter(prefix="/v1", tags=["map"])
-
-Chunks: TypeAlias = tuple[tuple[int, int], ...]
-
-# A tile's address may name the snapshot it is of (`v=`): its content then never changes.
-FOREVER = "public, max-age=31536000, immutable"
-# Without, a cache may keep it, but asks each time; that costs a 304.
-ASK = "public, no-cache"
-# Something is still being computed.
-SOON = "no-store"
 
 MAX_ZOOM = 16
 MIN_ZOOM = 3
 
 VariableName = Annotated[str, Path(description="Variable, by its name in /v1/variables", examples=["gpp"])]
-StyleName = Annotated[str, Query(description="Palette instead of the variable's own; with `_r`, reversed.")]
-Shown = Annotated[
+Time = Annotated[
     str,
-    Query(alias="range", description="Lowest and highest value of the colours: `0,20`", pattern=r"^$|^[^,]+,[^,]+$"),
+    Path(
+        description="A day (2021-07-15), a month (2021-07), a year (2021), a span of them (2021-04-01..2021-09-30), "
+        "summed or averaged as the variable is, or `latest`",
+        examples=["2021-07-15"],
+    ),
 ]
+Other = Annotated[str, Path(description="The time that is taken away", examples=["2020-07-15"])]
+Zoom = Annotated[int, Path(examples=[11])]
+Column = Annotated[int, Path(examples=[491])]
+Row = Annotated[str, Path(description="Row; with `@2x` after it, 512 pixels a side", examples=["760", "760@2x"])]
+Format = Annotated[
+    Literal["png", "webp", "tif", "npy"],
+    Path(description="A picture (png, webp), or float32 values: GeoTIFF (EPSG:3857) or NumPy's own format"),
+]
+Snapshot = Annotated[
+    str, Path(description="Snapshot or edition of the store, as in TileJSON; or `latest`", examples=["latest"])
+]
+Wanted = Annotated[MapQuery, Query()]
+
+_SHOWN: Any = {
+    200: {
+        "description": "The tile. `X-Fieldflux-*` headers say what it holds; `X-Fieldflux-Missing`, how much it lacks",
+        "content": {
+            "image/png": {},
+            "image/webp": {},
+            "image/tiff; application=geotiff": {},
+            "application/octet-stream": {},
+        },
+    },
+    304: {"description": "The caller has it already"},
+    307: {"description": "`latest`: at the address of the present snapshot"},
+    410: {"description": "The store no longer holds that snapshot", "content": {"application/problem+json": {}}},
+}
+_ADDRESS = "{z}/{x}/{y}.{format}"
 
 
 @router.get(
     "/tiles/{name}/tilejson.json",
-    summary="TileJSON 3.0.0 of a variable, with its legend, unit and time range",
+    summary="TileJSON 3.0.0 of a variable, with its legend, unit and times",
 )
-async def tilejson(
-    request: Request,
-    name: VariableName,
-    when: Annotated[
-        str, Query(description="Day or year to fill into the tiles' address", examples=["2021-07-15"])
-    ] = "",
-    format: Literal["png", "webp"] = "png",
-    cube: CubeName = "",
-    model: ModelName = "",
-    style: StyleName = "",
-    shown: Shown = "",
-) -> Response:
-    """The tiles' address holds `{time}` for a day (2021-07-15) or a year (2021), unless `when` is given."""
-    from fieldflux.tiles.legend import legend_json
+async def tilejson(request: Request, name: VariableName, asked: Annotated[TileJsonQuery, Query()]) -> Response:
+    """The tiles' address holds `{time}`, for any time that tiles have, unless `when` is given."""
+    from fieldflux.tiles.legend import legend_json, meaning_of
 
     workspace = workspace_of(request)
-    place = workspace.place(cube, model)
+    place = workspace.place(asked.cube, asked.model)
     v = served(place, name)
-    year_only = v.period == "year"
-    years = place.cube.years
-    moment = moment_of(place, v, when) if when else None
-    colours = style_of(v, style, shown, year_only if moment is None else isinstance(moment, int))
+    when = when_of(place, v, asked.when or default_of(place, v), asked.minus, asked.anomaly)
+    meaning = meaning_of(v, when)
     store = workspace.store(place)
-    snapshot = store.snapshot if store else ""
-    query = {"cube": place.cube.id, "model": place.card.id, "style": style, "range": shown, "v": snapshot}
-    address = request.url_for("tile", name=v.name, when="WHEN", z="ZZ", x="XX", y="YY", format=format)
-    url = str(address.include_query_params(**{key: value for key, value in query.items() if value}))
-    for hole, filled in (("WHEN", str(moment) if moment else "{time}"), ("ZZ", "{z}"), ("XX", "{x}"), ("YY", "{y}")):
-        url = url.replace(f"/{hole}", f"/{filled}")
     west, south, east, north = place.cube.bounds_lonlat()
-    default = str(years[-1]) if year_only else f"{years[-1]}-07-15"
+    years = place.cube.years
+    query = {"cube": place.cube.id, "model": place.card.id, **_changes(asked)}
+    legend = request.url_for("legend", name=v.name, format="svg").include_query_params(
+        **_changes(asked), when=asked.when or default_of(place, v)
+    )
     return as_json(
         {
             "tilejson": "3.0.0",
             "name": f"{v.long_name} · {place.cube.title}",
-            "description": f"{v.long_name}, {v.unit}. {place.cube.statement}",
+            "description": f"{v.long_name}, {meaning.words}{meaning.unit}. {place.cube.statement}",
             "attribution": place.cube.statement,
             "version": "1.0.0",
             "scheme": "xyz",
-            "tiles": [url],
+            "tiles": [_template(request, v, asked, query, store.edition if store else "")],
             "bounds": [west, south, east, north],
             "center": [(west + east) / 2, (south + north) / 2, 10],
             "minzoom": MIN_ZOOM,
             "maxzoom": MAX_ZOOM,
+            "tilesize": 256 * asked.scale,
             "variable": v.name,
-            "unit": v.unit if not isinstance(moment, int) else v.unit_over("year"),
+            "unit": meaning.unit,
             "period": v.period,
             "time": {
                 "first": f"{years[0]}-01-01",
                 "last": f"{years[-1]}-12-31",
+                "interval": "P1Y" if v.period == "year" else "P1D",
                 "years": years,
-                "default": default,
+                "default": default_of(place, v),
+                "forms": ["2021", "2020..2021"]
+                if v.period == "year"
+                else ["2021-07-15", "2021-07", "2021", "2021-04-01..2021-09-30"],
             },
-            "legend": legend_json(v, colours, isinstance(moment, int) or year_only),
+            "valid_range": [meaning.low, meaning.high],
+            "legend": legend_json(v, style_of(v, asked, when), meaning),
+            "legend_url": str(legend),
             "statement": place.cube.statement,
             "synthetic": place.cube.synthetic,
             "model": place.card.id,
             "cube": place.cube.id,
-            "snapshot": snapshot or None,
+            "snapshot": store.snapshot if store else None,
+            "edition": store.edition if store else None,
         },
         headers={"Cache-Control": "no-cache"},
     )
 
 
 @router.get(
-    "/tiles/{name}/{when}/{z}/{x}/{y}.{format}",
+    f"/tiles/{{name}}/{{when}}/{_ADDRESS}",
     summary="A map tile (Web Mercator)",
     response_class=Response,
-    responses={
-        200: {"content": {"image/png": {}, "image/webp": {}}},
-        304: {"description": "The caller has it already"},
-    },
+    responses=_SHOWN,
 )
 async def tile(
-    request: Request,
-    name: VariableName,
-    when: Annotated[str, Path(description="Day, 2021-07-15, or year, 2021", examples=["2021-07-15"])],
-    z: Annotated[int, Path(examples=[11])],
-    x: Annotated[int, Path(examples=[491])],
-    y: Annotated[int, Path(examples=[760])],
-    format: Literal["png", "webp"],
-    cube: CubeName = "",
-    model: ModelName = "",
-    style: StyleName = "",
-    shown: Shown = "",
-    size: Annotated[Literal[256, 512], Query(description="Side, pixels")] = 256,
-    v: Annotated[str, Query(description="Snapshot of the store, as in TileJSON: the tile may be kept for ever")] = "",
+    request: Request, name: VariableName, when: Time, z: Zoom, x: Column, y: Row, format: Format, asked: Wanted
 ) -> Response:
     """Drawn from what is computed; never waits for computing. Chunks that are missing are transparent and are queued;
     `X-Fieldflux-Missing` then tells how many, and the tile is not to be kept.
     """
-    from fieldflux.tiles import render
-    from fieldflux.tiles.mercator import TileAddress
+    return await _tile(request, name, when, "", (z, x, y), format, asked)
 
-    stages = timing(request.scope)
+
+@router.get(
+    f"/tiles/{{name}}/{{when}}/minus/{{other}}/{_ADDRESS}",
+    summary="A map tile of the difference between two times",
+    response_class=Response,
+    responses=_SHOWN,
+)
+async def difference_tile(
+    request: Request,
+    name: VariableName,
+    when: Time,
+    other: Other,
+    z: Zoom,
+    x: Column,
+    y: Row,
+    format: Format,
+    asked: Wanted,
+) -> Response:
+    """`when` less `other`, in a diverging palette around zero."""
+    return await _tile(request, name, when, "", (z, x, y), format, asked.model_copy(update={"minus": other}))
+
+
+@router.get(
+    f"/snapshots/{{snapshot}}/tiles/{{name}}/{{when}}/{_ADDRESS}",
+    summary="A map tile that may be kept for ever",
+    response_class=Response,
+    responses=_SHOWN,
+)
+async def versioned_tile(
+    request: Request,
+    snapshot: Snapshot,
+    name: VariableName,
+    when: Time,
+    z: Zoom,
+    x: Column,
+    y: Row,
+    format: Format,
+    asked: Wanted,
+) -> Response:
+    """The same at an address that names the store's content, so that caches keep it; 410 once that was replaced."""
+    return await _tile(request, name, when, snapshot, (z, x, y), format, asked)
+
+
+@router.get(
+    f"/snapshots/{{snapshot}}/tiles/{{name}}/{{when}}/minus/{{other}}/{_ADDRESS}",
+    summary="A map tile of a difference that may be kept for ever",
+    response_class=Response,
+    responses=_SHOWN,
+)
+async def versioned_difference_tile(
+    request: Request,
+    snapshot: Snapshot,
+    name: VariableName,
+    when: Time,
+    other: Other,
+    z: Zoom,
+    x: Column,
+    y: Row,
+    format: Format,
+    asked: Wanted,
+) -> Response:
+    """As the other two together."""
+    return await _tile(request, name, when, snapshot, (z, x, y), format, asked.model_copy(update={"minus": other}))
+
+
+async def _tile(
+    request: Request, name: str, when: str, snapshot: str, at: tuple[int, int, str], format: Format, asked: MapQuery
+) -> Response:
     workspace = workspace_of(request)
-    place = workspace.place(cube, model)
-    what = served(place, name)
-    moment = moment_of(place, what, when)
-    colours = style_of(what, style, shown, isinstance(moment, int))
-    store = workspace.store(place)
-    if store is None:
-        _begin(request, place)
-        blank = render.empty_tile(size, format, workspace.memory)
-        TileAddress(z, x, y, size)
-        return Response(blank.content, 200, {"Cache-Control": SOON, "X-Fieldflux-Missing": "all"}, blank.media_type)
-
-    snapshot = store.snapshot
-    tag = render.tag(f"{place.card.id} {snapshot}", what.name, moment, z, x, y, size, format, colours)
-    caching = {"ETag": f'"{tag}"', "Cache-Control": FOREVER if v and v == snapshot else ASK}
-    if same(request, caching["ETag"]):
-        return Response(status_code=304, headers=caching)
-    started = perf_counter()
-
-    def draw() -> Tile:
-        return render.tile(
-            store, what.name, moment, z, x, y, size=size, fmt=format, style=colours, memory=workspace.memory
-        )
-
-    drawn = workspace.pictures.get(tag, draw, lambda t: len(t.content) + 200)
-    stages["draw"] = 1000 * (perf_counter() - started)
-    # Chunks without any farm land stay as they are.
-    missing = tuple(chunk for chunk in drawn.missing if store.occupied[chunk])
-    if missing:
-        _queue(request, place, missing, moment)
-        caching |= {"Cache-Control": SOON, "X-Fieldflux-Missing": str(len(missing))}
-    return Response(drawn.content, 200, caching, drawn.media_type)
+    place = workspace.place(asked.cube, asked.model)
+    v = served(place, name)
+    z, x, y, size = _address(at, asked.size)
+    if LATEST in (when, snapshot):
+        store = store_of(workspace, place)
+        resolved = str(latest_of(store, v)) if when == LATEST else when
+        return _elsewhere(request, store.edition, v, resolved, at, format, asked, place.cube.id, place.card.id)
+    kept = check_snapshot(workspace.store(place), snapshot or asked.v, must=bool(snapshot))
+    moment = when_of(place, v, when, asked.minus, asked.anomaly)
+    ask = TileAsk(place, v, moment, z, x, y, size, format, style_of(v, asked, moment))
+    return await drawn(request, ask, kept)
 
 
-def _begin(request: Request, place: Place) -> None:
-    """Make the store, so that the next tile can say what it lacks."""
-    workspace = workspace_of(request)
-    _behind(request, ("store", place.cube.hash, place.card.id), lambda: workspace.queue(place))
+def _address(at: tuple[int, int, str], size: int) -> tuple[int, int, int, int]:
+    z, x, row = at
+    y = row.removesuffix("@2x")
+    # As int does, but no signs, spaces or other scripts.
+    if not (y.isascii() and y.isdigit() and len(y) < 9):
+        raise Refused("invalid-tile", f"A tile's row is a number, or a number and @2x; given: {row[:40]}.")
+    return z, x, int(y), 512 if row.endswith("@2x") else size
 
 
-def _queue(request: Request, place: Place, missing: Chunks, moment: date | int) -> None:
-    year = moment if isinstance(moment, int) else moment.year
-    workspace = workspace_of(request)
-
-    def ask() -> None:
-        queue = workspace.queue(place)
-        for row, col in missing:
-            queue.request(row, col, year)
-
-    _behind(request, ("queue", place.cube.hash, place.card.id, year, missing), ask)
+def _changes(asked: MapQuery | TileJsonQuery) -> dict[str, Any]:
+    """What was asked of looks and comparison, without what is as it is by itself."""
+    names = ("style", "colormap", "range", "steps", "minus", "anomaly")
+    return {name: getattr(asked, name) for name in names if getattr(asked, name)}
 
 
-def _behind(request: Request, key: Hashable, work: Callable[[], object]) -> None:
-    """Do work behind the answer, off the event loop: the first time, the model is loaded, which takes seconds."""
-    # What fills the store will come to these chunks; computing them here as well would only slow it down.
-    if request.app.state.filler.running:
-        return
-    workspace = workspace_of(request)
+def _elsewhere(
+    request: Request,
+    edition: str,
+    v: Variable,
+    when: str,
+    at: tuple[int, int, str],
+    format: str,
+    asked: MapQuery,
+    cube: str,
+    model: str,
+) -> Response:
+    z, x, y = at
+    query = {"cube": cube, "model": model, **_changes(asked)} | ({"size": asked.size} if asked.size != 256 else {})
+    address = request.url_for(
+        "versioned_tile", snapshot=edition, name=v.name, when=when, z=z, x=x, y=y, format=format
+    ).include_query_params(**query)
+    return Response(status_code=307, headers={"Location": str(address), "Cache-Control": "public, max-age=60"})
 
-    def done(future: Future[object]) -> None:
-        error = None if future.cancelled() else future.exception()
-        workspace.trouble = str(error or "")
-        if error is not None and problem_of(error) is None:
-            workspace.trouble = "Computing in the background failed; the server's log says more."
-            log.error("computing in the background failed", exc_info=error)
 
-    request.app.state.flights.start(key, request.app.state.pool, work).add_done_callback(done)
+def _template(request: Request, v: Variable, asked: TileJsonQuery, query: dict[str, Any], edition: str) -> str:
+    """The tiles' address with holes for the numbers, and for the time unless one was asked for."""
+    holes = {"z": "0", "x": "1", "y": "2", "format": asked.format}
+    if edition:
+        whole = str(request.url_for("versioned_tile", snapshot=edition, name=v.name, when="WHEN", **holes))
+    else:
+        whole = str(request.url_for("tile", name=v.name, when="WHEN", **holes))
+    front = whole.removesuffix(f"/WHEN/0/1/2.{asked.format}")
+    ratio = "@2x" if asked.scale == 2 else ""
+    return f"{front}/{asked.when or '{time}'}/{{z}}/{{x}}/{{y}}{ratio}.{asked.format}?{urlencode(query)}"

@@ -9,21 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from fieldflux.models.contract import Forcing
-from fieldflux.tiles.atmosphere import (
-    co2_of,
-    extraterrestrial,
-    radiation_from_range,
-    saturation_pressure,
-    vpd_from_pressure,
-)
+from fieldflux.tiles.atmosphere import co2_of
 
+from .experimentweather import Station, read_places, read_stations, station_of
 from .management import Season
 from .schedule import NotASeason, nitrogen, read_layers, read_schedule, seasons
 from .soilcarbon import SoilSeries, read_soil_series
-from .tables import Array, dates, find, read_table
+from .tables import Array
 
-WEATHER = "weather/midwest_lte_sites_daily_tmax_tmin_precip.csv.gz"
-SITES = "soc/lte_sites.csv"
 MANAGEMENT = "soc/lte_management"
 DEPTH_MM = 300.0
 
@@ -82,7 +75,7 @@ def read_experiments(data_dir: Path) -> tuple[list[Experiment], list[str]]:
     series = read_soil_series(data_dir)
     if not series:
         return [], ["Soil carbon: no soc/lte_soc_timeseries.csv in this folder."]
-    weather, places = _weather(data_dir), _places(data_dir)
+    weather, places = read_stations(data_dir), read_places(data_dir)
     found: list[Experiment] = []
     reasons: dict[tuple[str, str], list[str]] = {}
     for one in series:
@@ -94,12 +87,12 @@ def read_experiments(data_dir: Path) -> tuple[list[Experiment], list[str]]:
 
 
 def _experiment(
-    data_dir: Path, series: SoilSeries, weather: Mapping[str, _Station], places: Mapping[str, tuple[float, float]]
+    data_dir: Path, series: SoilSeries, weather: Mapping[str, Station], places: Mapping[str, tuple[float, float]]
 ) -> Experiment:
     """Raises NotASeason with the reason why there is no run."""
     if len(np.unique(series.year)) < 2:
         raise NotASeason("it was measured once, which gives no trend")
-    station = _station(series.site, weather)
+    station = station_of(series.site, weather)
     if station is None or series.site not in places:
         raise NotASeason("this folder holds no daily weather of the place")
     schedule = _schedule(data_dir, series)
@@ -112,7 +105,7 @@ def _experiment(
         raise NotASeason(f"its weather covers {covered[0]} to {covered[1]}, its measurements {years[0]} to {years[-1]}")
     soil = read_layers(layers)
     latitude, _ = places[series.site]
-    daily, missing = station.forcing(years, latitude)
+    daily, missing = _forcing(station, years, latitude)
     content = float(series.soc[0]) / (soil["bulk_density"] * DEPTH_MM)
     operations = read_schedule(schedule)
     return Experiment(
@@ -128,80 +121,15 @@ def _experiment(
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Station:
-    """A weather station: first day and [day] degC, degC, mm d-1, NaN on missing days."""
-
-    start: np.datetime64
-    tmax: Array
-    tmin: Array
-    precip: Array
-
-    def years(self) -> tuple[int, int]:
-        """First and last whole calendar year."""
-        end = self.start + len(self.tmax)
-        first = self.start.astype("datetime64[Y]")
-        first = first if first.astype("datetime64[D]") == self.start else first + 1
-        return int(first.astype(int)) + 1970, int(end.astype("datetime64[Y]").astype(int)) + 1969
-
-    def forcing(self, years: tuple[int, ...], latitude: float) -> tuple[dict[str, Array], tuple[str, ...]]:
-        begin = int((np.datetime64(f"{years[0]}-01-01") - self.start).astype(int))
-        days = np.arange(np.datetime64(f"{years[0]}-01-01"), np.datetime64(f"{years[-1] + 1}-01-01"))
-        part = slice(begin, begin + len(days))
-        # A few days have the extremes exchanged: the larger one is the day's highest.
-        tmax, tmin = np.maximum(self.tmax[part], self.tmin[part]), np.minimum(self.tmax[part], self.tmin[part])
-        daily = {
-            "tmean": (tmax + tmin) / 2,
-            "tmin": tmin,
-            "tmax": tmax,
-            "precip": self.precip[part],
-            "srad": radiation_from_range(tmin, tmax, extraterrestrial(latitude, days)),
-            "vpd": vpd_from_pressure(tmin, tmax, saturation_pressure(tmin)),
-        }
-        if any(not np.isfinite(values).all() for values in daily.values()):
-            raise NotASeason("its weather has missing days")
-        co2 = co2_of(days)
-        if co2 is None:
-            return daily, (f"CO2 of {years[0]} to {years[-1]} is not in the record of 1979 to 2024: not given",)
-        return {**daily, "co2": co2}, ()
-
-
-def _weather(data_dir: Path) -> dict[str, _Station]:
-    path = find(data_dir, WEATHER)
-    if path is None:
-        return {}
-    table = read_table(path, ("site", "date", "tmax_c", "tmin_c", "precip_mm"), ("site", "date"))
-    found = {}
-    for site, rows in table.groupby("site"):
-        rows = rows.reset_index(drop=True)
-        day = dates(rows, "date", path)
-        start = day.min()
-        slot = (day - start).astype(int)
-        columns = []
-        for name in ("tmax_c", "tmin_c", "precip_mm"):
-            values = np.full(int(slot.max()) + 1, np.nan)
-            values[slot] = rows[name].to_numpy(np.float64)
-            columns.append(values)
-        found[str(site)] = _Station(start, *columns)
-    return found
-
-
-def _station(experiment: str, stations: Mapping[str, _Station]) -> _Station | None:
-    """The weather of an experiment: "Ithaca_NE" is that of "Ithaca2" and "IthacaNE", "SouthCharleston_OH" of
-    "SCharleston"."""
-    for name, station in stations.items():
-        place = name.rsplit("_", 1)[0].lower().replace("south", "s")
-        if experiment.lower().rstrip("0123456789").startswith(place):
-            return station
-    return None
-
-
-def _places(data_dir: Path) -> dict[str, tuple[float, float]]:
-    path = find(data_dir, SITES)
-    if path is None:
-        return {}
-    table = read_table(path, ("site", "lat", "lon"), ("site",))
-    return {str(s): (float(a), float(o)) for s, a, o in zip(table["site"], table["lat"], table["lon"], strict=True)}
+def _forcing(station: Station, years: tuple[int, ...], latitude: float) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Drivers of whole years, [day], with CO2 where it is known; raises NotASeason where a day is missing."""
+    days, daily = station.daily(years, latitude)
+    if any(not np.isfinite(values).all() for values in daily.values()):
+        raise NotASeason("its weather has missing days")
+    co2 = co2_of(days)
+    if co2 is None:
+        return daily, (f"CO2 of {years[0]} to {years[-1]} is not in the record of 1979 to 2024: not given",)
+    return {**daily, "co2": co2}, ()
 
 
 def _schedule(data_dir: Path, series: SoilSeries) -> Path | None:

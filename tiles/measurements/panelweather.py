@@ -102,10 +102,18 @@ def _champaign(data_dir: Path) -> list[CountyWeather]:
     second = common | {"relative_humidity": Column("rh_frac", "1"), "srad": Column("srad_mj_m2_est", "MJ m-2 d-1")}
     one = read_csv([warm], first, years, lon=longitude, lat=latitude)
     two = read_csv([bondville], second, years, lon=longitude, lat=latitude)
-    daily = {name: np.where(np.isfinite(one.daily[name]), one.daily[name], two.daily[name]) for name in first}
+    low, mean, high = (one.daily[name] for name in ("tmin", "tmean", "tmax"))
+    # A mean outside its extremes: one of the three is wrong, and nothing says which.
+    torn = (mean < low) | (mean > high)
+    heat = torn | np.isnan(low + mean + high)
+    daily = {}
+    for name in first:
+        hole = heat if name in ("tmin", "tmean", "tmax") else np.isnan(one.daily[name])
+        daily[name] = np.where(hole, two.daily[name], one.daily[name])
     notes = [
         "To 2018 the Water Survey's station at Champaign; holes, and 2019 on, from Bondville, where radiation is "
-        "estimated (4 % below the station's over their common days)."
+        "estimated (4 % below the station's over their common days).",
+        f"{int(torn.sum())} days whose mean temperature lies outside its extremes have Bondville's temperatures.",
     ]
     if old is not None:
         rain = read_csv([old], {"precip": common["precip"]}, years, lon=longitude, lat=latitude).daily["precip"]

@@ -1,0 +1,85 @@
+"""The database's schema: steps, each applied once and never changed afterwards; what comes later is a further step.
+
+The SQL is what SQLite and PostgreSQL both understand, but for {json} and {bytes}. Tables for queries are declared
+beside the code that uses them (`fields/tables.py`); tests/test_database.py checks that they fit what the steps make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_TYPES = {
+    "sqlite": {"json": "JSON", "bytes": "BLOB"},
+    "postgresql": {"json": "JSONB", "bytes": "BYTEA"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A change of the schema: its name and its statements, with ';' between them."""
+
+    name: str
+    sql: str
+
+
+def statements(step: Step, dialect: str) -> Iterator[str]:
+    """The statements of a step for "sqlite" or "postgresql"."""
+    for statement in step.sql.split(";"):
+        if statement.strip():
+            yield statement.strip().format(**_TYPES[dialect])
+
+
+# A step's number is its place in this list.
+STEPS: tuple[Step, ...] = (
+    Step(
+        "fields",
+        """
+        CREATE TABLE fields (
+            id TEXT PRIMARY KEY,
+            tenant TEXT NOT NULL,
+            external_id TEXT,
+            properties {json} NOT NULL,
+            created TEXT NOT NULL,
+            updated TEXT NOT NULL,
+            UNIQUE (tenant, external_id)
+        );
+        CREATE INDEX fields_by_tenant ON fields (tenant, id);
+        CREATE TABLE field_versions (
+            field TEXT NOT NULL REFERENCES fields (id) ON DELETE CASCADE,
+            version INTEGER NOT NULL,
+            tenant TEXT NOT NULL,
+            current INTEGER NOT NULL,
+            valid_from TEXT NOT NULL,
+            created TEXT NOT NULL,
+            geometry TEXT NOT NULL,
+            geometry_key TEXT NOT NULL,
+            outline_key TEXT NOT NULL,
+            flags {json} NOT NULL,
+            area_ha DOUBLE PRECISION NOT NULL,
+            west DOUBLE PRECISION NOT NULL,
+            south DOUBLE PRECISION NOT NULL,
+            east DOUBLE PRECISION NOT NULL,
+            north DOUBLE PRECISION NOT NULL,
+            PRIMARY KEY (field, version)
+        );
+        CREATE INDEX field_versions_by_place ON field_versions (tenant, current, west, east, south, north, field);
+        CREATE INDEX field_versions_by_outline ON field_versions (tenant, outline_key);
+        CREATE INDEX field_versions_by_geometry ON field_versions (geometry_key);
+        CREATE TABLE coverages (
+            geometry_key TEXT NOT NULL,
+            place TEXT NOT NULL,
+            cells INTEGER NOT NULL,
+            effective_cells DOUBLE PRECISION NOT NULL,
+            covered_fraction DOUBLE PRECISION NOT NULL,
+            flags {json} NOT NULL,
+            content {bytes} NOT NULL,
+            PRIMARY KEY (geometry_key, place)
+        );
+        CREATE TABLE field_changes (
+            tenant TEXT PRIMARY KEY,
+            number BIGINT NOT NULL
+        )
+        """,
+    ),
+)

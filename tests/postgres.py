@@ -1,0 +1,76 @@
+"""A private PostgreSQL for tests: a cluster in a temp folder, reached over a socket there, gone at the end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class NoPostgres(RuntimeError):
+    """There is no PostgreSQL that can be started here; the message says why."""
+
+
+def programs() -> Path:
+    """The folder of initdb and pg_ctl. Raises NoPostgres."""
+    on_path = shutil.which("initdb")
+    folders = [Path(on_path).parent] if on_path else []
+    # Debian keeps them off the path, by version.
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: -float(p.parent.name))
+    for folder in folders:
+        if (folder / "initdb").is_file() and (folder / "pg_ctl").is_file():
+            return folder
+    raise NoPostgres("no initdb and pg_ctl on the path or in /usr/lib/postgresql: install postgresql")
+
+
+@contextmanager
+def cluster() -> Iterator[str]:
+    """The address of a fresh, empty database. Raises NoPostgres."""
+    found = programs()
+    home = Path(tempfile.mkdtemp(prefix="ff-pg-"))
+    data, log = home / "data", home / "log"
+    # It refuses to run as root: then as Debian's user for it, or as nobody.
+    user = _unprivileged() if os.geteuid() == 0 else None
+    if user is not None:
+        os.chown(home, user.pw_uid, user.pw_gid)
+
+    def run(program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(found / program), *arguments],
+            cwd=home,
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
+            env={**os.environ, "HOME": str(home), "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+        if done.returncode:
+            raise NoPostgres(f"{program} failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
+
+    try:
+        run("initdb", "-D", str(data), "-U", "fieldflux", "-A", "trust", "-E", "UTF8", "--no-sync")
+        options = f"-c listen_addresses='' -c unix_socket_directories='{home}' -c fsync=off -c max_connections=60"
+        run("pg_ctl", "start", "-D", str(data), "-w", "-t", "30", "-l", str(log), "-o", options)
+        try:
+            yield f"postgresql://fieldflux@/postgres?host={home}"
+        finally:
+            run("pg_ctl", "stop", "-D", str(data), "-m", "immediate", "-w")
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _unprivileged() -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise NoPostgres("PostgreSQL does not run as root, and there is no user 'postgres' or 'nobody'")
