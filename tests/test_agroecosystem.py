@@ -273,7 +273,59 @@ def test_a_cell_is_the_same_alone_and_among_many(plain: Agroecosystem) -> None:
         assert np.array_equal(alone.annual["yield"][0, 0], together.annual["yield"][0, cell])
 
 
+def test_a_cell_is_the_same_whatever_latitudes_share_its_weather(plain: Agroecosystem) -> None:
+    alone = small_forcing([[MAIZE, SOYBEAN]])
+    among = small_forcing([[MAIZE, SOYBEAN]] * 3)
+    among = replace(among, static={**among.static, "latitude": np.array([42.0, 44.5, 40.2])})
+    a, b = plain.predict(alone), plain.predict(among)
+    assert np.array_equal(a.daily["gpp"][:, 0], b.daily["gpp"][:, 0])
+    assert not np.array_equal(b.daily["le"][:, 0], b.daily["le"][:, 1])
+
+
 # -- crops and management
+
+
+def test_a_soaked_soil_drains_to_field_capacity_and_no_further(plain: Agroecosystem) -> None:
+    """Saturated soil in a rainless April loses what is above field capacity to depth, and below it to evaporation."""
+    forcing = small_forcing([[MAIZE, SOYBEAN]])
+    dry = {**forcing.daily, "precip": np.zeros_like(forcing.daily["precip"])}
+    forcing = replace(forcing, daily={name: rows[:, :91] for name, rows in dry.items()})
+    state = plain.initial_state(small_forcing([[MAIZE, SOYBEAN]]))
+    soaked = state.arrays["state"].copy()
+    depths = np.array([50.0, 200.0, 750.0, 1000.0])
+    soaked[0, 0, WATER[1:5]] = (1.0 - 1.35 / 2.65) * depths
+    p = plain.predict(forcing, State(state.day, {"state": soaked}))
+    lost = p.daily["et"][0, 0].sum()
+    left = p.state.arrays["state"][0, 0, WATER[1:5]].sum()
+    assert left >= 0.32 * depths.sum() - lost - 1e-6
+    assert left <= 0.345 * depths.sum()
+
+
+@pytest.mark.parametrize("crop", [MAIZE, SOYBEAN])
+def test_a_stand_lives_through_a_late_frost(plain: Agroecosystem, crop: int) -> None:
+    forcing = small_forcing([[crop, crop]])
+    frost = {name: rows.copy() for name, rows in forcing.daily.items()}
+    frost["tmin"][0, 150:154] = -5.0  # a few leaves are out
+    hit, spared = plain.predict(replace(forcing, daily=frost)), plain.predict(forcing)
+    assert hit.daily["lai"][0, 0, 155] < 0.6 * spared.daily["lai"][0, 0, 155]
+    assert 0.5 < hit.daily["gpp"][0, 0, :365].sum() / spared.daily["gpp"][0, 0, :365].sum() < 1.0
+
+
+def test_wheat_waits_for_long_days(plain: Agroecosystem) -> None:
+    """In a winter as mild as spring it is the day's length that keeps wheat from ripening before June."""
+    forcing = small_forcing([[MAIZE, WHEAT]])
+    mild = {**forcing.daily}
+    for name, warmth in (("tmean", 9.0), ("tmin", 4.0), ("tmax", 14.0)):
+        mild[name] = np.maximum(forcing.daily[name], warmth)
+    lai = plain.predict(replace(forcing, daily=mild)).daily["lai"][0, 0, 365:]
+    assert lai[100:150].min() > 1.0
+    assert lai[185] < 0.5 * lai[:180].max()
+
+
+def test_day_length_is_that_of_fao56() -> None:
+    """FAO-56 example 9's latitude: 20 degrees S on 3 September has 11.7 h (table 2.7)."""
+    assert inputs.day_length(np.array([-20.0]), np.array([246]))[0, 0] == pytest.approx(11.7, abs=0.05)
+
 
 
 def test_seasons_follow_the_calendar(plain: Agroecosystem) -> None:
