@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -327,7 +331,6 @@ def test_day_length_is_that_of_fao56() -> None:
     assert inputs.day_length(np.array([-20.0]), np.array([246]))[0, 0] == pytest.approx(11.7, abs=0.05)
 
 
-
 def test_seasons_follow_the_calendar(plain: Agroecosystem) -> None:
     p = plain.predict(small_forcing([[MAIZE, SOYBEAN], [SOYBEAN, WHEAT], [ALFALFA, ALFALFA]]))
     lai = p.daily["lai"][0]
@@ -404,3 +407,21 @@ def test_the_shipped_parameters_are_within_their_bounds(shipped: Agroecosystem) 
     assert (learned >= low - 1e-6).all()
     assert (learned <= high + 1e-6).all()
     assert len(NAMES) == shipped.table.shape[-1]
+
+
+def test_the_compiled_kernel_is_found_by_the_next_process(tmp_path: Path) -> None:
+    """Compiling takes seconds: it must be done once per machine, not once per process."""
+    code = (
+        "from fieldflux.models.registry import Registry; from tests.small_forcing import small_forcing; "
+        "Registry().load('agroecosystem/1').predict(small_forcing([[1]])); "
+        "from fieldflux.models.processes.agroecosystem.compiled import kernel; "
+        "s = kernel().stats; print(sum(s.cache_hits.values()), sum(s.cache_misses.values()))"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True,
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        ).stdout.split()
+        for _ in range(2)
+    ]  # fmt: skip
+    assert said == [["0", "1"], ["1", "0"]]

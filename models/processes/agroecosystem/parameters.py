@@ -44,7 +44,7 @@ LEARNED: tuple[Parameter, ...] = (
     Parameter("q_w", "1", _all(1.0), 0.01, 4.0),                               # strength of the soil-moisture limit
     Parameter("theta_star", "1", _all(0.5), 0.1, 1.0),                         # relative water below which it starts
     Parameter("k_ext", "1", (0.55, 0.6, 0.5, 0.55), 0.3, 0.9),                 # extinction of light in the canopy
-    Parameter("w0_wue", "gC mm-1", (6.5, 4.0, 4.5, 3.5), 2.0, 20.0),           # water-use efficiency at a VPD of 0.9 kPa
+    Parameter("w0_wue", "gC mm-1", (6.5, 4.0, 4.5, 3.5), 2.0, 20.0), # water-use efficiency at a VPD of 0.9 kPa
     Parameter("kappa_w", "1", _all(0.5), 0.3, 0.9),                            # power of its decline with VPD
     Parameter("alpha_t", "1", (1.2, 1.2, 1.2, 1.4), 0.3, 2.0),                            # transpiration, share of PET
     Parameter("alpha_s", "1", _all(0.8), 0.1, 2.0, shared=True),               # soil evaporation, share of PET
@@ -113,12 +113,11 @@ CONSTANTS: tuple[tuple[str, str, tuple[float, float, float, float]], ...] = (
 NAMES: tuple[str, ...] = (*(q.name for q in LEARNED), *(name for name, _, _ in CONSTANTS))
 COUNT = len(NAMES)
 (
-    EPS, T_OPT, A_T, B_T, KAPPA_V, GAMMA_L, MU_C, Q_W, THETA_STAR, K_EXT, W0_WUE, KAPPA_W, ALPHA_T, ALPHA_S, K_E, I_C,
-    K_G, K_GT, C_EB, BETA, D_DRAIN, K_B, M_THETA, Z_ROOT, M_T, T_S, I_MAX, REW_IRR, RMN, Y_G, Q10_H, W_OPT, K_LITF,
-    ETA_H, G_SEN, SLA,
-    T_BASE, T_CAP, G_EM, S_GRAIN, K_SEN, A_LEAF, A_ROOT, A_GRAIN, S_LEAF, LAI_MAX, SEED, POINT, PHOTO, PERENNIAL, G_CUT, F_CUT,
-    T_FROST, ZETA, R_ROOT, R_STEM, R_GRAIN, K_ROOT, K_LEAF, K_SHED, F_EXPORT, K_LITS, K_ACT, K_SLOW, K_OLD, F_MET, E_L,
-    E_S, K_T, Q10_R,
+    EPS, T_OPT, A_T, B_T, KAPPA_V, GAMMA_L, MU_C, Q_W, THETA_STAR, K_EXT, W0_WUE, KAPPA_W, ALPHA_T, ALPHA_S, K_E,
+    I_C, K_G, K_GT, C_EB, BETA, D_DRAIN, K_B, M_THETA, Z_ROOT, M_T, T_S, I_MAX, REW_IRR, RMN, Y_G, Q10_H, W_OPT,
+    K_LITF, ETA_H, G_SEN, SLA, T_BASE, T_CAP, G_EM, S_GRAIN, K_SEN, A_LEAF, A_ROOT, A_GRAIN, S_LEAF, LAI_MAX, SEED,
+    POINT, PHOTO, PERENNIAL, G_CUT, F_CUT, T_FROST, ZETA, R_ROOT, R_STEM, R_GRAIN, K_ROOT, K_LEAF, K_SHED, F_EXPORT,
+    K_LITS, K_ACT, K_SLOW, K_OLD, F_MET, E_L, E_S, K_T, Q10_R,
 ) = range(COUNT)  # fmt: skip
 
 
