@@ -368,7 +368,10 @@ def experiment(
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="For synthetic: weights of a variant, as closed=FILE; else trained here. Repeatable."),
+        typer.Option(
+            help="For synthetic: weights of a variant, as closed=FILE or closed=WORK, the work folder of a training; "
+            "else trained here. Repeatable; the mean of several of one variant is scored."
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that share the work.", min=1)] = 2,
     quick: Annotated[bool, typer.Option(help="Minutes instead of half an hour; shows only that it runs.")] = False,
