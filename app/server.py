@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from . import fill, problems
 from .database import Database, database_url
 from .middleware import BodyLimit, Compress, RequestContext
-from .routes import catalog, fields, health, pages, series, styles, tiles
+from .routes import catalog, fields, fieldtiles, health, ogc, pages, series, styles, tiles, wmts
 from .settings import Settings
 from .single import SingleFlight
 from .warm import warm
@@ -90,8 +90,11 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     for router in (
         series.router,
         fields.router,
+        fieldtiles.router,
         tiles.router,
         styles.router,
+        ogc.router,
+        wmts.router,
         catalog.router,
         health.router,
         pages.pages(),
