@@ -192,15 +192,21 @@ def series(
     last: Annotated[str | None, typer.Option(help="Last day, included.")] = None,
     years: Annotated[str, typer.Option(help="Years instead of days: 2018-2020 or 2018,2020.")] = "",
     variables: Annotated[str, typer.Option(help="Variables, ',' between.")] = "gpp,reco,nee",
-    step: Annotated[Literal["day", "month", "year"], typer.Option(help="Step of the answer.")] = "day",
+    step: Annotated[
+        Literal["day", "month", "season", "year", "period"], typer.Option(help="Step of the answer.")
+    ] = "day",
+    statistics: Annotated[str, typer.Option(help="Over the cells, ',' between: std,min,max,q05,q95.")] = "",
+    units: Annotated[str, typer.Option(help="Units, ',' between: nee:tCO2 ha-1,yield:bu ac-1.")] = "",
     level: Annotated[float, typer.Option(help="Level of the intervals: 0.5, 0.8, 0.9 or 0.95.")] = 0.9,
     cube: CubeOption = "",
     model: ModelOption = "",
-    format: Annotated[Literal["csv", "json"], typer.Option(help="Format of the answer.")] = "csv",
+    format: Annotated[
+        Literal["csv", "json", "ndjson", "parquet", "covjson", "netcdf"], typer.Option(help="Format of the answer.")
+    ] = "csv",
     output: Output = None,
     home: Home = None,
 ) -> None:
-    """Print the daily, monthly or yearly values of a field, as the server's POST /v1/series gives them.
+    """Print the daily, monthly, seasonal or yearly values of a field, as the server's POST /v1/series gives them.
 
     What the store does not hold is computed on the spot. In CSV, lines that begin with # tell units and origin.
 
@@ -208,9 +214,11 @@ def series(
     """
     import json
 
-    from .answer import answer, as_csv
+    from .answer import found_of, question
     from .ask import Ask
-    from .reply import dumps
+    from .collection import Collection, Feature, Given
+    from .formats.negotiate import FORMATS
+    from .formats.write import written
     from .workspace import Workspace
 
     text = sys.stdin.read() if str(geometry) == "-" else _read(geometry)
@@ -226,12 +234,24 @@ def series(
         years=_years(years),
         variables=tuple(v for v in variables.split(",") if v),
         step=step,
+        statistics=tuple(s.strip() for s in statistics.split(",") if s.strip()),
+        units=dict(_unit(part) for part in units.split(",") if part.strip()),
         level=level,
         cube=name,
         model=model,
     )
-    found = answer(Workspace(settings), ask)
-    _write(as_csv(found) if format == "csv" else dumps(found) + b"\n", output)
+    one = question(Workspace(settings), ask)
+    about = Given(0, None, one.shape)
+    asked = Collection(one.place, one.source, one.request, (about,), one.units, alone=True)
+    content = written(asked, [Feature(about, found_of(one))], FORMATS[format])
+    _write(content + b"\n" if format in ("json", "covjson") else content, output)
+
+
+def _unit(given: str) -> tuple[str, str]:
+    name, colon, unit = given.partition(":")
+    if not colon:
+        raise _refused(f"A unit is given as variable:unit, as in nee:tCO2 ha-1; given: '{given}'.")
+    return name.strip(), unit.strip()
 
 
 @app.command()
