@@ -83,3 +83,14 @@ class LegendQuery(Look, Source, Compared):
 
     when: str = Field(default="", description="The time that the map shows; a day, if empty.", examples=["2021-07"])
     year: bool = Field(default=False, description="Of values over a year, whichever: short for `when=2021`.")
+
+
+class OgcTileQuery(Look):
+    """Of a tile by OGC API – Tiles."""
+
+    f: Literal["png", "webp", "tif", "npy", ""] = Field(
+        default="", description="Format: png or webp of a map, tif or npy of a coverage."
+    )
+    datetime: str = Field(
+        default="", description="A day, a month, a year, or a span with `/` or `..` between.", examples=["2021-07-15"]
+    )

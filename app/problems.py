@@ -95,6 +95,8 @@ KINDS: MappingProxyType[str, Kind] = MappingProxyType({kind.slug: kind for kind 
     Kind("unknown-model", 404, "There is no such model", "GET /v1/models lists them."),
     Kind("unknown-style", 422, "There is no such style",
          "`allowed` lists the styles; GET /v1/styles describes them, and gives each variable's own."),
+    Kind("unknown-collection", 404, "There is no such collection or layer",
+         "/v1/ogc/collections, /v1/edr/collections, /v1/stac and the WMTS capabilities name them all."),
     Kind("unknown-cube", 404, "There is no such cube", "GET /v1/cubes lists them."),
     Kind("not-in-store", 404, "The store does not hold this variable, day or year",
          "GET /v1/tiles/{variable}/tilejson.json tells which days and years there are."),
