@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fieldflux.app.evaluate.plots import FLOORS, INK, MODEL, new_figure, plain
+from fieldflux.app.evaluate.plots import FLOORS, MODEL, new_figure
+
+from .figures import finished, titled
 
 SHOWN = ("yield", "ra", "rh", "nee", "yearly ra", "yearly rh", "yearly nee")
 CROPS = "maize and soybean"  # what the published network knows
@@ -23,11 +25,6 @@ def plot_synthetic(out: Path, r2: Mapping[tuple[str, str, str, str], float], mod
             seen = [(max(value, 0.0), y) for value, y in points if value is not None and value == value]
             axes.plot([x for x, _ in seen], [y for _, y in seen], "o", color=colour, markersize=4, label=split)
         axes.set_xlim(-0.02, 1.02)
-        axes.set_title(variable, fontsize=9, color=INK)
-        axes.set_xlabel("R2", fontsize=8)
-        plain(axes)
+        titled(axes, variable, "R2")
     panels[0].set_yticks(list(rank.values()), list(rank), fontsize=8)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8, frameon=False)
-    figure.savefig(out / "synthetic.png")
-    return [out / "synthetic.png"]
+    return [finished(figure, panels[0], out / "synthetic.png")]
