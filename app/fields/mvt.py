@@ -82,11 +82,11 @@ def _commands(geometries: Any) -> list[list[int]]:
     points = shapely.get_coordinates(rings)
     last = np.cumsum(counts + 1) - 1
     # A ring ends where it began: its last corner is not said again.
-    points = np.delete(np.rint(points).astype(np.int64), last, axis=0)
+    corners: Any = np.delete(np.rint(points).astype(np.int64), last, axis=0)
     owner = np.repeat(of, counts)
-    steps = np.diff(points, axis=0, prepend=[[0, 0]])
+    steps = np.diff(corners, axis=0, prepend=np.zeros((1, 2), np.int64))
     begins = np.flatnonzero(np.diff(owner, prepend=-1))
-    steps[begins] = points[begins]
+    steps[begins] = corners[begins]
     zigzag = ((steps << 1) ^ (steps >> 63)).ravel().tolist()
     at = 0
     for feature, count in zip(of.tolist(), counts.tolist(), strict=True):
