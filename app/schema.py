@@ -82,4 +82,42 @@ STEPS: tuple[Step, ...] = (
         )
         """,
     ),
+    Step(
+        "accounts",
+        """
+        CREATE TABLE api_keys (
+            id TEXT PRIMARY KEY,
+            tenant TEXT NOT NULL,
+            name TEXT NOT NULL,
+            hash TEXT NOT NULL UNIQUE,
+            secret TEXT NOT NULL,
+            hint TEXT NOT NULL,
+            scopes TEXT NOT NULL,
+            created TEXT NOT NULL,
+            expires TEXT,
+            revoked TEXT,
+            last_used TEXT
+        );
+        CREATE INDEX api_keys_by_tenant ON api_keys (tenant, id);
+        CREATE TABLE usage_days (
+            tenant TEXT NOT NULL,
+            api_key TEXT NOT NULL,
+            day TEXT NOT NULL,
+            route_class TEXT NOT NULL,
+            requests BIGINT NOT NULL,
+            cost DOUBLE PRECISION NOT NULL,
+            bytes BIGINT NOT NULL,
+            PRIMARY KEY (tenant, api_key, day, route_class)
+        );
+        CREATE TABLE usage_batches (
+            id TEXT PRIMARY KEY,
+            applied TEXT NOT NULL
+        );
+        CREATE TABLE allowances (
+            who TEXT PRIMARY KEY,
+            level DOUBLE PRECISION NOT NULL,
+            filled DOUBLE PRECISION NOT NULL
+        )
+        """,
+    ),
 )
