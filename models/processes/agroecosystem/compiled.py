@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -40,40 +41,41 @@ Kernel = Callable[..., None]
 FEWEST_CELLS = 32  # a thread's share: with fewer, another thread costs more than it saves
 # an intrinsic of numba: array [n] -> tuple of n, whose length must be known when compiling
 to_fixed_tuple: Any = tuples.to_fixed_tuple
+step: Any = None  # what `run` calls: bound when it is compiled
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit  # type: ignore[untyped-decorator]
 def _exp(x: float) -> float:
     return math.exp(x)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit  # type: ignore[untyped-decorator]
 def _log(x: float) -> float:
     return math.log(x)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit  # type: ignore[untyped-decorator]
 def _sqrt(x: float) -> float:
     return math.sqrt(x)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit  # type: ignore[untyped-decorator]
 def _relu(x: float) -> float:
     # written so that NaN stays NaN: a missing input must not become a number
     return 0.0 if x < 0.0 else x
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit  # type: ignore[untyped-decorator]
 def _least(a: float, b: float) -> float:
     return b if b < a else (a if b == b else b)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit  # type: ignore[untyped-decorator]
 def _gate(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x)) if x > -700.0 else 0.0
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit  # type: ignore[untyped-decorator]
 def _given(a: float, b: float) -> float:
     return a if a == a else b
 
@@ -100,9 +102,8 @@ def kernel() -> Kernel:
 
 def _build(stamp: str) -> Kernel:
     """Compile for sources of that stamp, which is part of numba's cache key: numba itself looks at one file only."""
-    smooth_least = njit(cache=True)(build_smooth_least(_sqrt, _relu))
-    decayed = njit(cache=True)(build_decayed(_exp))
-    step = njit(cache=True)(build_step(_exp, _log, _relu, _least, _least, _gate, _given, smooth_least, decayed))
+    smooth_least, decayed = njit(build_smooth_least(_sqrt, _relu)), njit(build_decayed(_exp))
+    day = njit(build_step(_exp, _log, _relu, _least, _least, _gate, _given, smooth_least, decayed))
     states, weathers, fields, outputs = len(STATE), len(WEATHER), len(FIELD), len(OUTPUT)
     missing = np.float32(np.nan)
 
@@ -197,5 +198,8 @@ def _build(stamp: str) -> Kernel:
                 for i in range(states):
                     state[m, c, i] = s[i]
 
-    compiled: Kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})(run)
+    # A compiled function in a closure would give numba's cache another key in every process, and so never a hit. As a
+    # global of `run` it is no part of the key; `stamp`, which is, stands for its sources.
+    bound = FunctionType(run.__code__, {**globals(), "step": day}, "run", None, run.__closure__)
+    compiled: Kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})(bound)
     return compiled
