@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from . import fill, problems
 from .database import Database, database_url
 from .middleware import BodyLimit, Compress, RequestContext
-from .routes import catalog, fields, fieldtiles, health, ogc, pages, series, styles, tiles, wmts
+from .routes import catalog, fields, fieldtiles, health, ogc, pages, series, stac, stores, styles, tiles, wmts
 from .settings import Settings
 from .single import SingleFlight
 from .warm import warm
@@ -95,6 +95,8 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         styles.router,
         ogc.router,
         wmts.router,
+        stac.router,
+        stores.router,
         catalog.router,
         health.router,
         pages.pages(),

@@ -15,6 +15,7 @@ import morecantile
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 from fieldflux.app.workspace import Workspace
 from fieldflux.tiles.mercator import tile_at
 from fieldflux.tiles.store import Store
@@ -259,3 +260,63 @@ def test_tiles_of_the_cells_own_set_are_not_resampled(
 def test_what_is_not_there(client: httpx.Client, path: str, status: int, kind: str) -> None:
     refused = client.get(f"/v1/ogc/{path}")
     assert (refused.status_code, refused.json()["type"]) == (status, f"/problems/{kind}")
+
+
+# The store's files
+
+
+def test_xarray_opens_a_store_over_http(client: httpx.Client, store: Store) -> None:
+    told = fetch(client, "/v1/stores").json()["stores"][0]
+    assert told["complete"] == [2019, 2020, 2021]
+    data = xr.open_zarr(told["zarr"], group="2020", chunks=None)
+    w = store.window
+    theirs = data["gpp"].sel(time=DAY).values
+    ours = store.read_days("gpp", w, date(2020, 7, 15), date(2020, 7, 15))[0]
+    np.testing.assert_allclose(theirs, ours, atol=1e-6)
+    coarse = xr.open_zarr(told["zarr"], group="2020/level2", chunks=None)
+    assert coarse["gpp"].shape == (366, w.shape[0] // 4, w.shape[1] // 4)
+
+
+def test_attributes_place_every_level(client: httpx.Client) -> None:
+    """`proj:`, `spatial:` and `multiscales` of the zarr-conventions, against coordinates that xarray reads."""
+    zarr = fetch(client, "/v1/stores").json()["stores"][0]["zarr"]
+    top = client.get(f"{zarr}/2020/zarr.json").json()["attributes"]
+    assert {c["name"] for c in top["zarr_conventions"]} == {"multiscales", "proj:", "spatial"}
+    assert top["proj:code"] == "EPSG:5070"
+    layout = top["multiscales"]["layout"]
+    assert [part["asset"] for part in layout] == [".", "level1", "level2", "level3", "level4"]
+    for k, part in enumerate(layout):
+        assert part.get("derived_from") == (None if k == 0 else layout[k - 1]["asset"])
+        data = xr.open_zarr(zarr, group=f"2020/{part['asset']}".removesuffix("/."), chunks=None)
+        a, _, c, _, e, f = part["spatial:transform"]
+        assert part["spatial:shape"] == [data.sizes["y"], data.sizes["x"]]
+        np.testing.assert_allclose(data["x"].values, c + a * (np.arange(data.sizes["x"]) + 0.5))
+        np.testing.assert_allclose(data["y"].values, f + e * (np.arange(data.sizes["y"]) + 0.5))
+        own = client.get(f"{zarr}/2020/{part['asset']}/zarr.json".replace("/./", "/")).json()["attributes"]
+        assert own["spatial:transform"] == part["spatial:transform"]
+        assert own["spatial:bbox"] == [c, f + e * part["spatial:shape"][0], c + a * part["spatial:shape"][1], f]
+
+
+def test_ranges_of_a_shard_and_tags(client: httpx.Client) -> None:
+    zarr = fetch(client, "/v1/stores").json()["stores"][0]["zarr"]
+    shard = f"{zarr}/2020/gpp/c/0/0/0"
+    whole = client.get(shard)
+    assert whole.status_code == 200
+    end = client.get(shard, headers={"Range": "bytes=-68"})
+    assert (end.status_code, end.content) == (206, whole.content[-68:])
+    assert end.headers["Content-Range"].endswith(f"/{len(whole.content)}")
+    assert client.get(shard, headers={"If-None-Match": whole.headers["ETag"]}).status_code == 304
+    assert int(client.head(shard).headers["Content-Length"]) == len(whole.content)
+    assert client.get(shard, headers={"Range": f"bytes={len(whole.content)}-"}).status_code == 416
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["manifest.json", "epoch", "../../../cubes/toy.zarr/zarr.json", "2020/../manifest.json", "states/2019/x",
+     "blocks/2020/b002-003.json", "%2e%2e/%2e%2e/checkpoints", "2020//gpp/zarr.json", "2020/gpp/c/9/9/9",
+     "2020/gpp/c/0/0/0/", "/etc/passwd", "2020/gpp/zarr.json%00", "occupied.npy", "overlay/2020/zarr.json"],
+)  # fmt: skip
+def test_no_other_file_is_served(client: httpx.Client, path: str) -> None:
+    refused = client.get(f"/v1/stores/toy~toy~1/zarr/{path}")
+    assert refused.status_code == 404
+    assert refused.headers["content-type"] == "application/problem+json"
