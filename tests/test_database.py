@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,18 +43,10 @@ def test_schema_is_applied_once_by_many(database: Database) -> None:
         one.close()
 
 
-def _open(url: str) -> str:
-    opened = Database(url)
-    try:
-        return opened.check()
-    finally:
-        opened.close()
-
-
 def test_schema_is_applied_once_by_processes(tmp_path: Path) -> None:
-    url = database_url("", tmp_path)
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        assert set(pool.map(_open, [url] * 2)) == {f"SQLite, schema {len(STEPS)}"}
+    code = f"from fieldflux.app.database import Database; print(Database({database_url('', tmp_path)!r}).check())"
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [p.communicate(timeout=60)[0] for p in running] == [f"SQLite, schema {len(STEPS)}\n"] * 2
 
 
 def test_a_newer_schema_is_refused(database: Database) -> None:
