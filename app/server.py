@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from . import fill, problems
 from .database import Database, database_url
 from .middleware import BodyLimit, Compress, RequestContext
-from .routes import catalog, fields, fieldtiles, health, ogc, pages, series, stac, stores, styles, tiles, wmts
+from .routes import catalog, edr, fields, fieldtiles, health, ogc, pages, series, stac, stores, styles, tiles, wmts
 from .settings import Settings
 from .single import SingleFlight
 from .warm import warm
@@ -94,6 +94,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         tiles.router,
         styles.router,
         ogc.router,
+        edr.router,
         wmts.router,
         stac.router,
         stores.router,

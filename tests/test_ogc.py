@@ -17,6 +17,7 @@ import pytest
 import rasterio
 import xarray as xr
 from fieldflux.app.workspace import Workspace
+from fieldflux.tiles.grid import Window
 from fieldflux.tiles.mercator import tile_at
 from fieldflux.tiles.store import Store
 from owslib.wmts import WebMapTileService
@@ -320,3 +321,77 @@ def test_no_other_file_is_served(client: httpx.Client, path: str) -> None:
     refused = client.get(f"/v1/stores/toy~toy~1/zarr/{path}")
     assert refused.status_code == 404
     assert refused.headers["content-type"] == "application/problem+json"
+
+
+# OGC API – EDR
+
+EDR = "/v1/edr/collections/toy~toy~1"
+
+
+def place_at(store: Store, row: float, col: float) -> tuple[float, float]:
+    lon, lat = store.grid.to_lonlat(store.grid.x0 + col * 250.0, store.grid.y0 - row * 250.0)
+    return float(lon), float(lat)
+
+
+def test_edr_describes_its_collections(client: httpx.Client, store: Store) -> None:
+    landing = fetch(client, "/v1/edr").json()
+    declared = client.get(linked(landing, "conformance")["href"]).json()["conformsTo"]
+    assert "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/core" in declared
+    listed = client.get(linked(landing, "data")["href"]).json()["collections"]
+    own = client.get(linked(listed[0], "self")["href"]).json()
+    assert own == listed[0]
+    assert set(own["parameter_names"]) == set(store.variables)
+    assert own["parameter_names"]["gpp"]["unit"]["symbol"] == "gC m-2 d-1"
+    assert set(own["data_queries"]) == {"position", "area", "locations"}
+
+
+def test_a_position_is_the_cell_that_holds_it(client: httpx.Client, store: Store) -> None:
+    lon, lat = place_at(store, 100.8, 130.1)
+    asked = {"coords": f"POINT({lon} {lat})", "parameter-name": "gpp,nee", "datetime": "2020-02-28/2020-03-02"}
+    reply = fetch(client, f"{EDR}/position", **asked)
+    assert reply.headers["content-type"] == "application/prs.coverage+json"
+    covjson = reply.json()
+    coverage = covjson["coverages"][0] if covjson["type"] == "CoverageCollection" else covjson
+    stored = store.read_days("gpp", Window(100, 101, 130, 131), date(2020, 2, 28), date(2020, 3, 2))[:, 0, 0]
+    assert coverage["ranges"]["gpp"]["values"] == pytest.approx(stored.tolist(), abs=1e-5)
+    assert len(coverage["domain"]["axes"]["t"]["values"]) == 4
+    table = fetch(client, f"{EDR}/position", **asked, f="CSV").text
+    assert "2020-02-29" in table
+    same = fetch(client, f"{EDR}/position", **{**asked, "datetime": "2020-02-28T00:00:00Z/2020-03-02T23:00:00Z"})
+    assert same.json() == covjson
+
+
+def test_an_area_and_a_registered_field_are_as_series_has_them(client: httpx.Client, store: Store) -> None:
+    ring = [place_at(store, r, c) for r, c in ((100, 130), (100, 134), (103, 134), (103, 130), (100, 130))]
+    geometry = {"type": "Polygon", "coordinates": [[list(p) for p in ring]]}
+    body = {"geometry": geometry, "first": "2020-01-01", "last": "2020-12-31", "variables": ["nee"], "step": "month"}
+    theirs = client.post("/v1/series", json=body).json()
+    wkt = "POLYGON((" + ", ".join(f"{a!r} {b!r}" for a, b in ring) + "))"
+    asked = {"parameter-name": "nee", "datetime": "2020", "step": "month", "f": "JSON"}
+    assert fetch(client, f"{EDR}/area", coords=wkt, **asked).json() == theirs
+    feature = {"type": "Feature", "properties": {}, "geometry": geometry}
+    made = client.post("/v1/fields", json=feature)
+    assert made.status_code in (200, 201), made.text
+    listed = fetch(client, f"{EDR}/locations").json()
+    assert listed["more"] is False
+    name = listed["features"][0]["id"]
+    reply = fetch(client, f"{EDR}/locations/{name}", **{**asked, "f": "CoverageJSON"}).json()
+    coverage = reply["coverages"][0] if reply["type"] == "CoverageCollection" else reply
+    assert coverage["ranges"]["nee"]["values"] == pytest.approx(theirs["values"]["nee"])
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "kind"),
+    [
+        ("position", {"coords": "POINT(0 0)"}, 422, "outside-cube"),
+        ("position", {"coords": "POINT(0)"}, 422, "invalid-geometry"),
+        ("position", {"coords": "LINESTRING(0 0, 1 1)"}, 422, "invalid-geometry"),
+        ("position", {}, 422, "invalid-request"),
+        ("area", {"coords": "POLYGON((0 0, 0 1, 1 1, 0 0))", "f": "GRIB"}, 406, "not-acceptable"),
+        ("area", {"coords": "POLYGON((0 0, 0 1, 1 1, 0 0))", "datetime": "soon"}, 422, "invalid-dates"),
+        ("locations/fld_none", {}, 404, "unknown-field"),
+    ],
+)
+def test_edr_says_what_is_wrong(client: httpx.Client, path: str, query: dict[str, str], status: int, kind: str) -> None:
+    refused = client.get(f"{EDR}/{path}", params=query)
+    assert (refused.status_code, refused.json()["type"]) == (status, f"/problems/{kind}"), refused.text
