@@ -90,9 +90,10 @@ def _coverage(
                 "shape": [int(numbers.size)],
                 "values": numbers,
             }
-    begins, ends = (np.datetime_as_string(days, unit="D").tolist() for days in (first, last))
+    # Instants, as CoverageJSON has it: from midnight of the first day to that after the last.
+    begins, ends = ([f"{day}T00:00:00Z" for day in np.datetime_as_string(days, unit="D")] for days in (first, last + 1))
     axis: dict[str, Any] = {"values": begins}
-    if begins != ends:
+    if (last > first).any():
         axis["bounds"] = [day for pair in zip(begins, ends, strict=True) for day in pair]
     return {
         "type": "Coverage",
