@@ -120,4 +120,75 @@ STEPS: tuple[Step, ...] = (
         )
         """,
     ),
+    Step(
+        "jobs",
+        """
+        CREATE TABLE jobs (
+            id TEXT PRIMARY KEY,
+            tenant TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL,
+            state TEXT NOT NULL,
+            ask {json} NOT NULL,
+            plan {json} NOT NULL,
+            idempotency_key TEXT,
+            body_hash TEXT NOT NULL,
+            items INTEGER NOT NULL,
+            batches INTEGER NOT NULL,
+            created TEXT NOT NULL,
+            started TEXT,
+            finished TEXT,
+            expires TEXT,
+            removed INTEGER NOT NULL,
+            served DOUBLE PRECISION NOT NULL,
+            message TEXT NOT NULL,
+            problem {json},
+            webhook {json},
+            UNIQUE (tenant, idempotency_key)
+        );
+        CREATE INDEX jobs_by_tenant ON jobs (tenant, id);
+        CREATE INDEX jobs_by_state ON jobs (state, served);
+        CREATE TABLE job_batches (
+            job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            items INTEGER NOT NULL,
+            given {bytes} NOT NULL,
+            worker TEXT NOT NULL,
+            lease DOUBLE PRECISION NOT NULL,
+            attempts INTEGER NOT NULL,
+            progress INTEGER NOT NULL,
+            ok INTEGER NOT NULL,
+            partly INTEGER NOT NULL,
+            failed INTEGER NOT NULL,
+            seconds DOUBLE PRECISION NOT NULL,
+            bytes BIGINT NOT NULL,
+            detail {json},
+            PRIMARY KEY (job, number)
+        );
+        CREATE INDEX job_batches_by_state ON job_batches (state, job, number);
+        CREATE INDEX job_batches_by_worker ON job_batches (worker);
+        CREATE TABLE job_deliveries (
+            id TEXT PRIMARY KEY,
+            job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+            tenant TEXT NOT NULL,
+            event TEXT NOT NULL,
+            body TEXT NOT NULL,
+            state TEXT NOT NULL,
+            created TEXT NOT NULL,
+            finished TEXT,
+            attempts INTEGER NOT NULL,
+            next_at DOUBLE PRECISION NOT NULL,
+            status INTEGER,
+            message TEXT NOT NULL
+        );
+        CREATE INDEX job_deliveries_by_time ON job_deliveries (state, next_at);
+        CREATE INDEX job_deliveries_by_job ON job_deliveries (job, id);
+        CREATE TABLE job_rates (
+            name TEXT PRIMARY KEY,
+            amount DOUBLE PRECISION NOT NULL,
+            seconds DOUBLE PRECISION NOT NULL
+        )
+        """,
+    ),
 )
