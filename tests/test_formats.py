@@ -144,7 +144,8 @@ def test_netcdf_is_time_series_of_stations(client: httpx.Client, features: list[
         assert (found["time_bnds"].values[:-1, 1] == found["time_bnds"].values[1:, 0]).all()
         for name in found["nee"].attrs["ancillary_variables"].split():
             assert found[name].shape == found["nee"].shape
-        assert -94 < float(found["lon"][0]) < -91
+        lons = [x for x, _ in features[0]["geometry"]["coordinates"][0]]
+        assert min(lons) < float(found["lon"][0]) < max(lons)
         assert json.loads(found.attrs["fieldflux"])["features"][1]["status"] == "FAILED"
         assert np.isfinite(found["area"].values).all()
     nothing = client.post("/v1/series?f=netcdf", json={"features": features[1:2], **BODY})
@@ -180,12 +181,13 @@ def test_an_address_is_answered_with_304_until_something_changes(client: httpx.C
     outline = features[0]["geometry"]["coordinates"][0]
     wkt = f"POLYGON(({', '.join(f'{x!r} {y!r}' for x, y in outline)}))"
     asked = {"geometry": wkt, "years": "2020", "variables": "nee", "step": "year", "units": "nee:tCO2 ha-1"}
-    first = client.get("/v1/series", params=asked)
+    plain = {"Accept-Encoding": "identity"}  # compressed on the way, the tag is weak
+    first = client.get("/v1/series", params=asked, headers=plain)
     assert first.status_code == 200, first.text
     tag = first.headers["etag"]
     assert not tag.startswith("W/")
     body = {"geometry": features[0], "years": [2020], "variables": ["nee"], "step": "year"}
-    posted = client.post("/v1/series", json={**body, "units": {"nee": "tCO2 ha-1"}})
+    posted = client.post("/v1/series", json={**body, "units": {"nee": "tCO2 ha-1"}}, headers=plain)
     assert posted.json()["values"] == first.json()["values"]
     assert posted.headers["etag"] == tag
     again = client.get("/v1/series", params=asked, headers={"If-None-Match": tag})

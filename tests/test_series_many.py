@@ -204,7 +204,7 @@ def test_registered_fields_are_answered_by_their_ids(client: httpx.Client, cube:
     outline = square(cube, 100, 130, 2, 3)
     made = client.post("/v1/fields", json=feature(outline) | {"properties": {}})
     assert made.status_code in (200, 201), made.text
-    name = made.json()["id"]
+    name = made.json()["features"][0]["id"]
     body = {"years": [2020], "step": "year", "variables": ["nee"]}
     found = client.post("/v1/series", json={"fields": [name, "fld_nobody"], **body}).json()
     assert [f["status"] for f in found["features"]] == ["OK", "FAILED"]
