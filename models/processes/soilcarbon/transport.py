@@ -12,8 +12,8 @@ from .parameters import CRYO, DIFFUS
 FROST_TO = 2.0  # m: mixing by frost where the soil thaws no deeper than this
 FROST_ENDS = 3.0  # m: no deeper than this
 
-# weights of the two nodes of a face, by which their diffusivities are combined (Patankar 1980)
-_LOWER = tuple((NODE[j + 1] - BOTTOM[j]) / (NODE[j + 1] - NODE[j]) for j in range(LAYERS - 1))
+# of the way between two nodes, the part in the upper layer, by which their diffusivities are combined (Patankar 1980)
+_UPPER = tuple((BOTTOM[j] - NODE[j]) / (NODE[j + 1] - NODE[j]) for j in range(LAYERS - 1))
 _APART = tuple(NODE[j + 1] - NODE[j] for j in range(LAYERS - 1))
 
 
@@ -39,7 +39,7 @@ def conductance(parameters: Tensor, forcing: SoilForcing) -> Tensor:
     """
     of = diffusivity(parameters, forcing)
     upper, lower = of[:, :-1], of[:, 1:]
-    weight = table(_LOWER, parameters)
+    weight = table(_UPPER, parameters)
     # of the weighted harmonic mean 1 / (weight / upper + (1 - weight) / lower), in a form that allows zeros
     both = weight * lower + (1.0 - weight) * upper
     mean = torch.where(both > 0.0, upper * lower / torch.where(both > 0.0, both, torch.ones_like(both)), 0.0)
