@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .accounts.commands import keys_app
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ cube_app = typer.Typer(
     help="Input cubes: weather, soils, crops and management of a region, on the grid.", no_args_is_help=True
 )
 app.add_typer(cube_app, name="cube")
+app.add_typer(keys_app, name="keys")
 
 HOME = "Work folder with cubes/, stores/ and checkpoints/."
 Home = Annotated[Path | None, typer.Option(help=HOME, show_default=".fieldflux")]
