@@ -108,6 +108,22 @@ def serve(
     listen(settings, _err())
 
 
+@app.command()
+def worker(home: Home = None) -> None:
+    """Do jobs of servers that share this database and work folder, until Ctrl-C.
+
+    With PostgreSQL (FIELDFLUX_DATABASE_URL) any number of them may run, on any machine that has the work folder.
+
+    Example: `fieldflux worker --home /srv/fieldflux`
+    """
+    import logging
+
+    from .jobs.worker import stand_alone
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stand_alone(_settings(home=home))
+
+
 @cube_app.command("build")
 def cube_build(
     source: Annotated[str, typer.Argument(help="What to build: demo, adams, iowa, or a recipe file (TOML, JSON).")],

@@ -23,6 +23,8 @@ log = logging.getLogger("fieldflux")
 _ID = re.compile(r"[\w.-]{1,64}")
 # Below this size, the header and the processor time cost more than the bytes saved.
 _SMALLEST = 1400
+# A file that is sent in ranges stays as it is: ranges count its own bytes.
+_NOT_SQUEEZED = {"content-encoding", "accept-ranges", "content-range"}
 _TEXT = (
     "application/json",
     "application/problem+json",
@@ -208,7 +210,7 @@ class Compress:
             nonlocal held
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith(_TEXT) and "content-encoding" not in headers:
+                if headers.get("content-type", "").startswith(_TEXT) and not _NOT_SQUEEZED & set(headers):
                     headers.add_vary_header("Accept-Encoding")
                     if wanted:
                         held = message

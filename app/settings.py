@@ -74,6 +74,7 @@ class Jobs(BaseModel):
         description="Worker processes that the server starts when there are jobs; 0 where `fieldflux worker` runs.",
     )
     idle_seconds: float = Field(default=60.0, gt=0, description="After so long without work, a worker process ends.")
+    nice: int = Field(default=10, ge=0, le=19, description="How far the worker processes stand back for the server.")
     lease_seconds: float = Field(
         default=30.0, ge=1, description="After so long without a sign of its worker, a batch is done again by another."
     )

@@ -26,7 +26,7 @@ REJECTED_SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a job's batches add up to. items: done. running: batches in hand now. done: number and try of each."""
+    """What a job's batches add up to. items: done. running: batches in hand now. longest: seconds of the slowest."""
 
     items: int = 0
     ok: int = 0
@@ -36,6 +36,7 @@ class Tally:
     bytes: int = 0
     batches: int = 0
     running: int = 0
+    longest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +312,10 @@ def _seconds_left(row: Mapping[str, Any], tally: Tally) -> float | None:
         return None
     left = row["items"] - tally.items
     if tally.batches and tally.seconds:
-        each = tally.seconds / max(tally.ok + tally.partly + tally.failed, 1)
+        # A worker's first batch takes longer: it loads what the others find there.
+        many = tally.batches > 2
+        seconds = tally.seconds - tally.longest * many
+        each = seconds / max(tally.ok + tally.partly + tally.failed, 1) * tally.batches / (tally.batches - many)
         return float(left * each) / max(tally.running, 1)
     seconds = row["plan"]["cost"].get("seconds")
     return None if seconds is None else float(seconds)
@@ -336,15 +340,17 @@ def _tallies(connection: Connection, names: Sequence[str]) -> dict[str, Tally]:
             func.sum(b.bytes),
             func.sum(case((done & real, 1), else_=0)),
             func.sum(case((b.state == "running", 1), else_=0)),
+            func.max(case((done, b.seconds), else_=0.0)),
         )
         .join(jobs, jobs.c.id == b.job)
         .where(b.job.in_(list(names)))
         .group_by(b.job)
     )
     found = {}
-    for job, items, ok, partly, failed, seconds, size, parts, running in connection.execute(query):
+    for job, items, ok, partly, failed, seconds, size, parts, running, longest in connection.execute(query):
         counts = (int(items or 0), int(ok or 0), int(partly or 0), int(failed or 0))
-        found[job] = Tally(*counts, float(seconds or 0), int(size or 0), int(parts or 0), int(running or 0))
+        work = (float(seconds or 0), int(size or 0), int(parts or 0), int(running or 0), float(longest or 0))
+        found[job] = Tally(*counts, *work)
     return found
 
 

@@ -213,7 +213,7 @@ def main() -> int:
 
     Thread(target=hear, daemon=True).start()
     if hasattr(os, "nice"):  # not on Windows
-        os.nice(10)  # who looks at the map comes first
+        os.nice(settings.jobs.nice)  # who looks at the map comes first
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         run(settings, given["name"], stop, settings.jobs.idle_seconds)
