@@ -46,9 +46,10 @@ _MAPS = frozenset({"tiles", "snapshots", "wmts", "legend"})
 COSTS: MappingProxyType[str, str] = MappingProxyType(
     {
         "tile": "1; as GeoTIFF or NumPy 4",
-        "series": "1, and 1 for each field after the first, and 1 for 250,000 cells times days (a county's year: 36)",
+        "series": "1, and 1 for each field after the first, and 1 for 250,000 cells times days times variables (of a "
+        "county, a year of one variable: 36)",
         "fields": "1 to read; 5 to write, and 1 for each 16 kB of the body",
-        "jobs": "1 to read; 5 to send, and 1 for each field, and 1 for 250,000 cells times days",
+        "jobs": "1 to read; 5 to send",
         "store": "1 for each chunk",
         "other": "1",
     }
@@ -56,7 +57,7 @@ COSTS: MappingProxyType[str, str] = MappingProxyType(
 """What the classes cost, in units, as it is published. A unit is about 2 ms of one core."""
 
 CELL_DAYS = 250_000.0
-"""Cells times days that one unit buys: a field's year is 10,000, a county's 9 million."""
+"""Cells times days times variables that one unit buys: a field's year is 10,000, a county's 9 million."""
 
 BODY_BYTES = 16_384
 """Bytes of a body of fields that one unit buys."""
@@ -104,7 +105,7 @@ def _of(method: str, second: str, third: str, path: str) -> Rule:
 
 
 def series_cost(features: int, cell_days: float) -> float:
-    """Units that a series costs beyond the first one.
+    """Units that a series costs beyond the first one. cell_days: cells times days times variables.
 
     >>> series_cost(1, 500_000), series_cost(3, 0)
     (2.0, 2.0)

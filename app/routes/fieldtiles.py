@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
+from fieldflux.app.accounts.who import carried
 from fieldflux.app.database import database_of
 from fieldflux.app.picture import served
 from fieldflux.app.reply import as_json, same, workspace_of
@@ -43,7 +44,7 @@ async def tilejson(
         return values, *_unit_and_name(values), bounds(database, who.tenant)
 
     values, unit, name, bounds = await to_thread.run_sync(work)
-    query = {"variable": variable, "when": when, "cube": cube, "model": model}
+    query = {"variable": variable, "when": when, "cube": cube, "model": model, **carried(request)}
     address = request.url_for("field_tile", z="ZZ", x="XX", y="YY")
     url = str(address.include_query_params(**{key: value for key, value in query.items() if value}))
     for hole, filled in (("ZZ", "{z}"), ("XX", "{x}"), ("YY", "{y}")):

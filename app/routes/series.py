@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fieldflux.app.accounts.costs import cost_of
+from fieldflux.app.accounts.gate import charge
 from fieldflux.app.accounts.who import caller
 from fieldflux.app.answer import Question, chunks_of, found_of, is_small
 from fieldflux.app.ask import Ask
@@ -125,6 +127,7 @@ async def answer_to(request: Request, ask: Ask, f: str = "") -> Response:
     headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "no-cache" if reading else "no-store"}
     if reading and same(request, tag):
         return Response(status_code=304, headers=headers)
+    charge(request, cost_of(asked))
 
     def work() -> tuple[bytes, list[Feature]]:
         features = _read(asked)
