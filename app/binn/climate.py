@@ -53,7 +53,7 @@ def monthly_air(
 
     Temperature is a cosine with its peak in late July whose quarters have the given difference. Rain is even within
     quarters: the warmest (June to August), the coldest (December to February), and what they leave, half to spring and
-    half to autumn. Demand is Hargreaves and Samani's (1985; FAO-56 eq. 52), none in months of frost. North of the tropics
+    half to autumn. Demand is Hargreaves and Samani's (1985; FAO-56 eq. 52), none in frost. North of the tropics
     only.
     """
     wave = np.cos(2 * np.pi * (MIDDLES - WARMEST) / 365.0)
