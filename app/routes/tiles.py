@@ -243,7 +243,7 @@ def _elsewhere(
     model: str,
 ) -> Response:
     z, x, y = at
-    query = {"cube": cube, "model": model, **_changes(asked), **carried(request)}
+    query: dict[str, Any] = {"cube": cube, "model": model, **_changes(asked), **carried(request)}
     query |= {"size": asked.size} if asked.size != 256 else {}
     address = request.url_for(
         "versioned_tile", snapshot=edition, name=v.name, when=when, z=z, x=x, y=y, format=format
