@@ -88,13 +88,18 @@ class _Climate(torch.autograd.Function):
 
         kinds = 1 if forcing.nitrogen is None else 2
         slopes_wanted = any(ctx.needs_input_grad)
-        cells, like = log_q10.shape[0], log_q10.detach()
+        cells, like = log_q10.shape[0], log_q10.detach().double()
         mean = like.new_empty(cells, kinds, forcing.temperature.shape[2])
         slopes = like.new_empty(cells if slopes_wanted else 0, 2 * kinds, mean.shape[2])
-        nothing = forcing.temperature.new_empty(0, 0, 0)
+        nothing = like.new_empty(0, 0, 0)
         row = torch.arange(cells) if forcing.row is None else forcing.row
+        if cells and not 0 <= int(row.min()) <= int(row.max()) < forcing.temperature.shape[0]:
+            raise ValueError(
+                f"row runs from {int(row.min())} to {int(row.max())}, but there are {forcing.temperature.shape[0]} "
+                f"climate rows, from 0 on."
+            )
         arguments = [
-            v.detach().contiguous().numpy()
+            (v.double() if v.is_floating_point() else v).detach().contiguous().numpy()
             for v in (
                 like, scaling, forcing.temperature, forcing.water,
                 nothing if forcing.oxygen is None else forcing.oxygen,
@@ -102,8 +107,8 @@ class _Climate(torch.autograd.Function):
             )
         ]  # fmt: skip
         in_threads(lambda low, high: run(*arguments, CURVE if cap == "smooth" else 1.0, low, high), cells)
-        ctx.save_for_backward(slopes)
-        return mean
+        ctx.save_for_backward(slopes.to(log_q10))
+        return mean.to(log_q10)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]

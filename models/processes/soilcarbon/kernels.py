@@ -1,7 +1,7 @@
 """The soil-carbon model's inner loops compiled by numba for CPUs: one cell after another, float64 in the registers.
 
 `solve` and `solve_transposed` are the equations of `solver.py`, which explains them; `climate` those of
-`environment.py`. Arrays may be float32 or float64. All let go of the interpreter.
+`environment.py`. Arrays are float64 and contiguous. All let go of the interpreter.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def climate(
     sums = np.empty((6, layers))
     for c in range(low, high):
         sums[:] = 0.0
-        r, q, w = row[c], np.float64(log_q10[c]), np.float64(scaling[c])
+        r, q, w = row[c], log_q10[c], scaling[c]
         for m in range(months):
             for j in range(layers):
-                warmth = (np.float64(temperature[r, m, j]) - 25.0) * 0.1
-                wet = np.float64(water[r, m, j])
+                warmth = (temperature[r, m, j] - 25.0) * 0.1
+                wet = water[r, m, j]
                 factor = math.exp(q * warmth)
                 if has_oxygen:
                     factor *= oxygen[r, m, j]
@@ -58,7 +58,7 @@ def climate(
                 sums[1, j] += by_q10
                 sums[2, j] += by_scaling
                 if kinds == 2:
-                    n = np.float64(nitrogen[r, m, j])
+                    n = nitrogen[r, m, j]
                     sums[3, j] += n * factor
                     sums[4, j] += n * by_q10
                     sums[5, j] += n * by_scaling
@@ -79,7 +79,7 @@ def _stays(rate: Any, shares: Any, down: Any, up: Any, c: int, n: int, shift: fl
     lost = np.zeros(3)  # and share that never does
     f01, f02, f10, f12, f20 = shares[c, 3], shares[c, 4], shares[c, 5], shares[c, 6], shares[c, 7]
     for j in range(n - 1, -1, -1):
-        k0, k1, k2 = np.float64(rate[c, 4, j]), np.float64(rate[c, 5, j]), np.float64(rate[c, 6, j])
+        k0, k1, k2 = rate[c, 4, j], rate[c, 5, j], rate[c, 6, j]
         d, u = down[j], up[j]
         w01, w02 = k0 * f01 + d * below[1], k0 * f02 + d * below[2]
         w10, w12 = k1 * f10 + d * below[3], k1 * f12 + d * below[5]
@@ -115,7 +115,7 @@ def _paths(conductance: Any, thickness: Any, c: int, n: int, down: Any, up: Any)
     """Rates at which carbon leaves each layer for the next one below and above, yr-1."""
     up[0] = 0.0
     for j in range(n - 1):
-        g = np.float64(conductance[c, j])
+        g = conductance[c, j]
         down[j] = g / thickness[j]
         up[j + 1] = g / thickness[j + 1]
     down[n - 1] = 0.0
@@ -143,9 +143,9 @@ def solve(
             for j in range(n, deepest):
                 mass[c, p, j] = 0.0
         _paths(conductance, thickness, c, n, down, up)
-        wood = np.float64(shares[c, 8])
+        wood = shares[c, 8]
         for j in range(n):
-            k = np.float64(rate[c, 0, j])
+            k = rate[c, 0, j]
             held0 = source[c, 0, j] / (k + shift)
             mass[c, 0, j] = held0
             flow[0, j] = k * held0
@@ -164,7 +164,7 @@ def solve(
                 mass[c, p, j] = before
                 flow[p, j] = rate[c, p, j] * before
         _stays(rate, shares, down, up, c, n, shift, stay)
-        f1, f2, f3 = np.float64(shares[c, 0]), np.float64(shares[c, 1]), np.float64(shares[c, 2])
+        f1, f2, f3 = shares[c, 0], shares[c, 1], shares[c, 2]
         x0, x1, x2 = 0.0, 0.0, 0.0
         for j in range(n - 1, -1, -1):
             x0 += source[c, 4, j] + f1 * flow[1, j] + f2 * flow[2, j]
@@ -227,7 +227,7 @@ def solve_transposed(
             y1 = stay[j, 3] * x0 + stay[j, 4] * x1 + stay[j, 5] * x2
             y2 = stay[j, 6] * x0 + stay[j, 7] * x1 + stay[j, 8] * x2
             worth[4, j], worth[5, j], worth[6, j] = y0, y1, y2
-        f1, f2, f3 = np.float64(shares[c, 0]), np.float64(shares[c, 1]), np.float64(shares[c, 2])
+        f1, f2, f3 = shares[c, 0], shares[c, 1], shares[c, 2]
         for p in range(1, 4):
             to, share = (5, f3) if p == 3 else (4, f1 if p == 1 else f2)
             lost, carried = 0.0, 0.0
@@ -241,13 +241,13 @@ def solve_transposed(
             for j in range(n):
                 before = (held[0, j] + up[j] * before) * pivot[j]
                 worth[p, j] = before
-        wood = np.float64(shares[c, 8])
+        wood = shares[c, 8]
         for j in range(n):
-            k = np.float64(rate[c, 0, j])
+            k = rate[c, 0, j]
             worth[0, j] = (given[c, 0, j] + k * (wood * worth[2, j] + (1.0 - wood) * worth[3, j])) / (k + shift)
 
-        f01, f02, f10 = np.float64(shares[c, 3]), np.float64(shares[c, 4]), np.float64(shares[c, 5])
-        f12, f20 = np.float64(shares[c, 6]), np.float64(shares[c, 7])
+        f01, f02, f10 = shares[c, 3], shares[c, 4], shares[c, 5]
+        f12, f20 = shares[c, 6], shares[c, 7]
         sums = np.zeros(9)
         for j in range(n):
             a0, a1, a2, a3 = worth[0, j], worth[1, j], worth[2, j], worth[3, j]

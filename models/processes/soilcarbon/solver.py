@@ -61,6 +61,10 @@ def solve(
     ):  # fmt: skip
         if tuple(value.shape) != shape:
             raise ValueError(f"{name} has shape {list(value.shape)}, but must be {list(shape)}.")
+    if cells and not 1 <= int(layers.min()) <= int(layers.max()) <= LAYERS:
+        raise ValueError(
+            f"layers runs from {int(layers.min())} to {int(layers.max())}, but a soil has 1 to {LAYERS} layers."
+        )
     if engine == "compiled" and (soil == "eigen" or rate.device.type != "cpu"):
         raise ValueError("The compiled engine solves blocks on CPUs: choose engine 'torch' for eigen or a device.")
     use = engine == "compiled" or (engine == "auto" and soil == "blocks" and rate.device.type == "cpu")
@@ -84,9 +88,10 @@ class _Balance(torch.autograd.Function):
 
             run: Callable[..., None] = kernel
 
-            mass = torch.empty_like(source, memory_format=torch.contiguous_format)
-            put = _arrays(rate, shares, conductance, source), _arrays(layers, _thickness(), mass)
+            whole = source.new_empty(source.shape, dtype=torch.float64)
+            put = _arrays(rate, shares, conductance, source), _arrays(layers, _thickness(), whole)
             in_threads(lambda low, high: run(*put[0], shift, *put[1], low, high), rate.shape[0])
+            mass = whole.to(source)
         else:
             from .batched import solve as run_torch
 
@@ -104,10 +109,10 @@ class _Balance(torch.autograd.Function):
 
             run: Callable[..., None] = kernel
 
-            out = tuple(torch.empty_like(v, memory_format=torch.contiguous_format) for v in
-                        (rate, shares, conductance, mass))  # fmt: skip
+            out = tuple(v.new_empty(v.shape, dtype=torch.float64) for v in (rate, shares, conductance, mass))
             put = _arrays(rate, shares, conductance), _arrays(layers, _thickness(), mass, given), _arrays(*out)
             in_threads(lambda low, high: run(*put[0], ctx.shift, *put[1], *put[2], low, high), rate.shape[0])
+            out = tuple(v.to(rate) for v in out)
         else:
             from .batched import solve_transposed as run_torch
 
@@ -120,4 +125,5 @@ def _thickness() -> Tensor:
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:
-    return [v.detach().contiguous().numpy() for v in tensors]
+    # one kernel for both precisions: in float32 memory, still float64 inside
+    return [(v.double() if v.is_floating_point() else v).detach().contiguous().numpy() for v in tensors]

@@ -22,9 +22,9 @@ def diffusivity(parameters: Tensor, forcing: SoilForcing) -> Tensor:
     bottom = table(BOTTOM, parameters)
     thaw = forcing.active_layer.to(parameters)[:, None]
     floor = bottom[(forcing.layers - 1)][:, None]
-    span = torch.clamp(floor, max=FROST_ENDS) - thaw
-    # where the thaw reaches the floor there is nothing to taper over
-    taper = torch.where(bottom < thaw, 1.0, ((thaw + span - bottom) / span.clamp(min=1e-6)).clamp(0.0, 1.0))
+    end = floor.clamp(max=FROST_ENDS)
+    # where the thaw reaches the end there is nothing to taper over
+    taper = torch.where(bottom < thaw, 1.0, ((end - bottom) / (end - thaw).clamp(min=1e-6)).clamp(0.0, 1.0))
     frost = parameters[:, CRYO, None] * taper
     life = parameters[:, DIFFUS, None].expand_as(frost)
     mixes = torch.where(thaw > FROST_TO, life, torch.where(thaw > 0.0, frost, torch.zeros_like(frost)))
