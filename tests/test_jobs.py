@@ -356,7 +356,7 @@ def test_results_expire(home: Path, client: httpx.Client, cube: Cube, settings: 
     database = Database(database_url("", home))
     with database.begin() as connection:
         connection.execute(text("UPDATE jobs SET expires = '2020-01-01T00:00:00.000Z' WHERE id = :id"), {"id": job})
-    assert tidy(settings, database) == 1
+    tidy(settings, database)  # the server does the same every minute, and may have been first
     database.close()
     assert not (home / "jobs" / job).exists()
     told = client.get(f"/v1/jobs/{job}").json()

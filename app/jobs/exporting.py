@@ -62,6 +62,7 @@ def write_geotiff(
 ) -> None:
     """A cloud-optimized GeoTIFF in the grid's own projection, a band for each step; NaN is "no data"."""
     import rasterio
+    import rasterio.shutil
     from rasterio.io import MemoryFile
     from rasterio.transform import Affine
 
