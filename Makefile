@@ -31,6 +31,7 @@ $(VENV)/bin/python:
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[web]'
+	@$(BIN)/python -m fieldflux.app.warm
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fieldflux.models.variables import VARIABLES
 from numpy.typing import NDArray
 
-from .ask import Ask
+from .ask import About, Ask
 from .workspace import Place, Workspace
 
 if TYPE_CHECKING:
@@ -28,53 +27,73 @@ SMALL_VALUES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A checked question, and where its answer comes from."""
+    """A checked question about one polygon, and where its answer comes from."""
 
     place: Place
     source: Source
     request: SeriesRequest
     shape: Shape
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """The same for the same answer."""
-        request, store = self.request, self.source.store
-        said = (
-            self.shape.key,
-            self.shape.flags,
-            (request.first, request.last, request.variables, request.step, request.interval, request.level),
-            (self.place.cube.hash, self.place.card.weights_sha256, store.snapshot if store else ""),
-        )
-        return hashlib.sha256(repr(said).encode()).hexdigest()
+        return key_of(self.place, self.source, self.request, self.units, [self.shape])
+
+
+def key_of(
+    place: Place, source: Source, request: SeriesRequest, units: Mapping[str, str], shapes: Sequence[Shape]
+) -> str:
+    """A hash of all that an answer depends on: what was asked, inputs, weights, the store's snapshot, the program."""
+    store = source.store
+    said = (
+        [(shape.key, shape.flags) for shape in shapes],
+        (request.first, request.last, request.variables, request.step, request.interval, request.level),
+        (request.statistics, sorted(units.items())),
+        (place.cube.hash, place.card.id, place.card.weights_sha256, store.snapshot if store else ""),
+        version("fieldflux"),
+    )
+    return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
 def question(workspace: Workspace, ask: Ask) -> Question:
     """Check all that can be checked without reading: names, dates, sizes, the polygon.
 
-    Raises Refused, UnknownVariable, UncalibratedLevel, UnknownModel, MissingInputs, BadGeometry, Unanswerable, BadCube,
-    BadStore, BadCheckpoint.
+    Raises Refused, UnknownVariable, UnknownStatistic, UnknownUnit, UncalibratedLevel, UnknownModel, MissingInputs,
+    BadGeometry, Unanswerable, BadCube, BadStore, BadCheckpoint.
     """
+    from fieldflux.tiles.zonal import read_shape
+
+    place, source, request = asked_of(workspace, ask)
+    shape = read_shape(ask.geometry, source.limits)  # type: ignore[arg-type]
+    return Question(place, source, replace(request, geometry=shape), shape, ask.units)
+
+
+def asked_of(workspace: Workspace, ask: About) -> tuple[Place, Source, SeriesRequest]:
+    """What is asked, checked, without a polygon. Raises as `question`, but for BadGeometry."""
     from fieldflux.tiles.series import SeriesRequest, Source, check_request
-    from fieldflux.tiles.zonal import Limits, read_shape
+    from fieldflux.tiles.spatial import statistic
+    from fieldflux.tiles.units import check_units
+    from fieldflux.tiles.zonal import Limits
 
     limits = workspace.settings.limits
     place = workspace.place(ask.cube, ask.model)
     first, last = ask.period(place.cube.years, place.cube.id, limits)
-    outline = Limits(limits.vertices, limits.area_km2)
-    shape = read_shape(ask.geometry, outline)
-    request = SeriesRequest(shape, first, last, ask.variables, ask.step, ask.intervals, ask.level)
+    wanted = tuple(dict.fromkeys(statistic(given) for given in ask.statistics))
+    request = SeriesRequest(None, first, last, ask.variables, ask.step, ask.intervals, ask.level, wanted)
     source = Source(
         place.cube,
         place.card,
         workspace.store(place),
         lambda: workspace.model(place.card.id),
         workspace.memory,
-        outline,
+        Limits(limits.vertices, limits.area_km2),
         limits.live_cell_years,
         limits.cell_days,
     )
     check_request(request, source)
-    return Question(place, source, request, shape)
+    check_units(ask.units, ask.variables)
+    return place, source, request
 
 
 def answer(workspace: Workspace, ask: Ask) -> dict[str, Any]:
@@ -84,9 +103,15 @@ def answer(workspace: Workspace, ask: Ask) -> dict[str, Any]:
 
 def answered(asked: Question) -> dict[str, Any]:
     """Read or compute it."""
-    from fieldflux.tiles.series import series
+    return as_answer(asked.place, found_of(asked))
 
-    return as_answer(asked.place, series(asked.request, asked.source))
+
+def found_of(asked: Question) -> Series:
+    """The series itself, in the units asked for."""
+    from fieldflux.tiles.series import series
+    from fieldflux.tiles.units import in_units
+
+    return in_units(series(asked.request, asked.source), asked.units)
 
 
 def is_small(asked: Question) -> bool:
@@ -116,24 +141,27 @@ def chunks_of(asked: Question, store: Store) -> list[tuple[int, int, int]]:
 
 def as_answer(place: Place, found: Series) -> dict[str, Any]:
     """The answer as plain values and arrays: columns over `time`, with units, origin and what to know about it."""
-    from fieldflux.tiles.series import FLAGS
+    from fieldflux.tiles.series import FLAGS, model_flag
 
     cover, request, card, cube = found.coverage, found.request, place.card, place.cube
-    yearly = request.step == "year"
+    yearly, days = request.step == "year", request.step == "day"
     columns = {**found.values, **(found.annual if yearly else {})}
     # As they were asked for.
     columns = {name: columns[name] for name in dict.fromkeys(request.variables) if name in columns}
+    with_totals = not days or any(s.kind == "total" for s in request.statistics)
     body: dict[str, Any] = {
         "time": found.labels(),
         "step": request.step,
         "first": request.first,
         "last": request.last,
-        **_columns(columns, request.step != "day", request.level),
+        **_columns(columns, with_totals, request.level),
     }
-    if request.step != "day":
-        body["days"] = found.days
+    if not days:
+        valid = valid_days(found)
+        body |= {"days": found.days, "whole": found.whole, "valid_days": valid, "status": step_status(found, valid)}
     if found.annual and not yearly:
         body["years"] = {"time": [str(year) for year in found.years], **_columns(found.annual, True, request.level)}
+    shares = model_flags(found)
     return {
         **body,
         "summary": {name: _summary(values) for name, values in found.summary.items()},
@@ -145,8 +173,9 @@ def as_answer(place: Place, found: Series) -> dict[str, Any]:
         "covered_ha": round(cover.covered_m2 / 1e4, 4),
         "coverage": round(cover.covered_fraction, 6),
         "weighting": "exact area",
-        "flags": found.flags,
-        "notes": [FLAGS[flag] for flag in found.flags],
+        "flags": [*found.flags, *(name for name in shares if name not in found.flags)],
+        "notes": [*(FLAGS[flag] for flag in found.flags), *(model_flag(n) for n in shares if n not in found.flags)],
+        "model_flags": shares,
         "model": card.id,
         "model_title": card.title,
         "weights_sha256": card.weights_sha256,
@@ -161,49 +190,32 @@ def as_answer(place: Place, found: Series) -> dict[str, Any]:
     }
 
 
-def as_csv(body: Mapping[str, Any]) -> bytes:
-    """An answer as CSV: a line that begins with # for each thing to know, then columns over time."""
-    out = io.StringIO()
-    for line in (
-        f"model {body['model']} weights sha256 {body['weights_sha256']}",
-        f"cube {body['cube']} {body['cube_hash']}",
-        f"origin {body['origin']}, snapshot {body['snapshot']}",
-        f"area {body['area_ha']} ha, {body['cell_count']} cells, coverage {body['coverage']}",
-        *_of_intervals(body),
-        *body["notes"],
-        body["statement"],
-    ):
-        out.write(f"# {line}\n")
-    table = csv.writer(out, lineterminator="\n")
-    _rows(table, body)
-    if "years" in body:
-        out.write("\n")
-        _rows(table, body["years"])
-    return out.getvalue().encode()
+def valid_days(found: Series) -> NDArray[np.int64]:
+    """[T] days of each step on which every daily variable has a value; all of them where none is asked for."""
+    each = [v.valid_days for v in found.values.values()]
+    return np.min(each, axis=0) if each else found.days
 
 
-def _of_intervals(body: Mapping[str, Any]) -> Iterator[str]:
-    """What low and high are, where there are any: a line for each variable."""
-    for part in (body, body.get("years", {})):
-        for name, bases in part.get("interval_basis", {}).items():
-            said = ", ".join(
-                f"{b['method']} by {b['groups']} held-out groups, {b['rule']}s" if "rule" in b else b["method"]
-                for b in bases
-            )
-            yield f"{name} low and high: {100 * part['interval_level']:g} % interval ({said})"
+def step_status(found: Series, valid: NDArray[np.int64]) -> list[str]:
+    """[T] OK: the whole step, every day with values; PARTIAL: cut, or days are missing; FAILED: no day has values."""
+    whole = found.whole & (valid == found.days)
+    return ["FAILED" if n == 0 else "OK" if ok else "PARTIAL" for n, ok in zip(valid.tolist(), whole, strict=True)]
 
 
-def _rows(table: Any, body: Mapping[str, Any]) -> None:
-    names, values = ["time"], [body["time"]]
-    for name, column in body["values"].items():
-        names.append(f"{name} ({body['units'][name]})")
-        values.append(column)
-        for end, bound in body["intervals"].get(name, {}).items():
-            names.append(f"{name} {end}")
-            values.append(bound)
-    table.writerow(names)
-    for row in zip(*values, strict=True):
-        table.writerow([row[0], *("" if v != v else repr(float(v)) for v in row[1:])])
+def model_flags(found: Series) -> dict[str, Any]:
+    """What the model flagged: name -> share of the covered cell-days, that of each year, and what it means."""
+    from fieldflux.tiles.reading import ends_in
+    from fieldflux.tiles.series import model_flag
+
+    ends = {year: ends_in(found.request, year) for year in found.years}
+    days = {year: (last - first).days + 1 for year, (first, last) in ends.items()}
+    kept = {year: of_year for year, of_year in found.flagged.items() if of_year is not None}
+    told: dict[str, Any] = {}
+    for name in sorted({name for of_year in kept.values() for name in of_year}):
+        by_year = {str(year): round(of_year.get(name, 0.0), 6) for year, of_year in kept.items()}
+        share = sum(of_year.get(name, 0.0) * days[y] for y, of_year in kept.items()) / sum(days[y] for y in kept)
+        told[name] = {"share": round(share, 6), "years": by_year, "note": model_flag(name)}
+    return told
 
 
 def _columns(columns: Mapping[str, Values], with_totals: bool, level: float) -> dict[str, Any]:
@@ -216,7 +228,10 @@ def _columns(columns: Mapping[str, Values], with_totals: bool, level: float) -> 
         "intervals": intervals,
         "interval_level": level if intervals else None,
         "interval_basis": {n: as_plain(v.basis) for n, v in columns.items() if v.basis},
+        "valid_fraction": {name: np.round(v.valid_fraction, 6) for name, v in columns.items()},
     }
+    if any(v.statistics for v in columns.values()):
+        body["statistics"] = {name: dict(v.statistics) for name, v in columns.items()}
     # Of days, they are the same figures times the area: long, and nobody trades in days.
     if with_totals:
         body["totals"] = {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from fieldflux.tiles.steps import Step, steps_at_most
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .problems import Refused
 from .settings import Limits
@@ -18,38 +19,45 @@ _FIELD: Any = {
 }
 
 
-class Ask(BaseModel):
-    """A field, a period, variables and a step."""
+_OTHER: Any = {
+    "type": "Polygon",
+    "coordinates": [
+        [[-93.70, 42.03], [-93.69, 42.03], [-93.69, 42.036], [-93.70, 42.036], [-93.70, 42.03]],
+    ],
+}
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={
-            "examples": [
-                {"geometry": _FIELD, "years": [2022], "variables": ["gpp", "reco", "nee"], "step": "day"},
-                {
-                    "geometry": _FIELD,
-                    "first": "2019-01-01",
-                    "last": "2022-12-31",
-                    "variables": ["nee", "yield", "delta_soc"],
-                    "step": "year",
-                },
-            ]
-        },
-    )
 
-    geometry: dict[str, Any] = Field(
-        description="GeoJSON Polygon or MultiPolygon, a Feature of one, or a collection of one feature; WGS 84 "
-        "[longitude, latitude]."
-    )
+class About(BaseModel):
+    """What is asked, whatever of: a period, variables, a step, statistics, units, cube and model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     first: date | None = Field(default=None, description="First day.")
     last: date | None = Field(default=None, description="Last day, included.")
     years: tuple[int, ...] | None = Field(
         default=None, description="Consecutive calendar years, instead of first and last; all of the cube's without."
     )
     variables: tuple[str, ...] = Field(default=("gpp", "reco", "nee"), min_length=1, max_length=40)
-    step: Literal["day", "month", "year"] = Field(
-        default="day", description="Months and years are sums of fluxes and means of states, whole or in part."
+    step: Step = Field(
+        default="day",
+        description="Months, seasons (DJF, MAM, JJA, SON; the winter has the year of its January), years and the whole "
+        "period are sums of fluxes and means of states, whole or in part (`whole`).",
+    )
+    statistics: tuple[str | dict[str, float], ...] = Field(
+        default=(),
+        max_length=30,
+        description="Over the field's cells, weighted by area, of each cell's day or step: `std`, `min`, `max`, `q05` "
+        'to `q95`, `{"quantile": 0.025}`; a quantile is the value of a cell. `mean` and `valid_fraction` are always '
+        "there, `total` (tonnes) for all steps but days, and for days where it is named.",
+        examples=[["std", "q05", "q95"]],
+    )
+    units: dict[str, str] = Field(
+        default={},
+        max_length=40,
+        description="Units by variable, without the time: fluxes and stocks of carbon in gC m-2, kgC ha-1, tC ha-1, "
+        "gCO2 m-2, kgCO2 ha-1, tCO2 ha-1 (or CO2e), fluxes also in umol m-2 s-1; yield also in t ha-1 and bu ac-1 at "
+        "market moisture; water in mm, m3 ha-1, in; energy in W m-2, MJ m-2. Intervals and totals go along.",
+        examples=[{"nee": "kgCO2e ha-1"}],
     )
     intervals: bool = Field(
         default=True, description="Intervals, where the model is an ensemble; a county is quicker without."
@@ -99,12 +107,66 @@ class Ask(BaseModel):
         days = (last - first + timedelta(days=1)).days
         if days > limits.days:
             raise over("days", days, limits.days, "Ask for fewer years at a time.")
-        steps = {"day": days, "month": days // 28 + 2, "year": days // 365 + 2}[self.step]
-        if steps * len(self.variables) > limits.values:
-            raise over(
-                "values", steps * len(self.variables), limits.values, "Ask for fewer variables or years at a time."
-            )
+        columns = len(self.variables) * (1 + len(self.statistics))
+        values = steps_at_most(self.step, days) * columns
+        if values > limits.values:
+            raise over("values", values, limits.values, "Ask for fewer variables or years at a time.")
         return first, last
+
+
+class Ask(About):
+    """One polygon (`geometry`), many (`features`) or registered fields (`fields`), and what is asked of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"geometry": _FIELD, "years": [2022], "variables": ["gpp", "reco", "nee"], "step": "day"},
+                {
+                    "geometry": _FIELD,
+                    "first": "2019-01-01",
+                    "last": "2022-12-31",
+                    "variables": ["nee", "yield", "delta_soc"],
+                    "step": "year",
+                },
+                {
+                    "features": {
+                        "type": "FeatureCollection",
+                        "features": [
+                            {"type": "Feature", "id": "north", "properties": {}, "geometry": _FIELD},
+                            {"type": "Feature", "id": "south", "properties": {}, "geometry": _OTHER},
+                        ],
+                    },
+                    "years": [2022],
+                    "variables": ["nee"],
+                    "step": "season",
+                    "units": {"nee": "tCO2e ha-1"},
+                },
+            ]
+        },
+    )
+
+    geometry: dict[str, Any] | None = Field(
+        default=None,
+        description="GeoJSON Polygon or MultiPolygon, a Feature of one, or a collection of one feature; WGS 84 "
+        "[longitude, latitude].",
+    )
+    features: dict[str, Any] | tuple[dict[str, Any], ...] | None = Field(
+        default=None,
+        description="Many polygons instead: a GeoJSON FeatureCollection, or an array of Features. Each is answered by "
+        "itself, in order, with a `status`; one that is wrong does not spoil the others.",
+    )
+    fields: tuple[str, ...] | None = Field(
+        default=None, description="Registered fields instead, by their ids (`fld_…`), with their current outlines."
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Ask:
+        given = [name for name in ("geometry", "features", "fields") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"give one of `geometry`, `features` and `fields`; given: {' and '.join(given) or 'none of them'}"
+            )
+        return self
 
 
 def over(limit: str, given: float, allowed: float, advice: str) -> Refused:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .accounts.commands import keys_app
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ cube_app = typer.Typer(
     help="Input cubes: weather, soils, crops and management of a region, on the grid.", no_args_is_help=True
 )
 app.add_typer(cube_app, name="cube")
+app.add_typer(keys_app, name="keys")
 
 HOME = "Work folder with cubes/, stores/ and checkpoints/."
 Home = Annotated[Path | None, typer.Option(help=HOME, show_default=".fieldflux")]
@@ -104,6 +106,22 @@ def serve(
         host=host, port=port, cubes=_absolute(cube), stores=_absolute(store), model=model, home=home, demo=demo
     )
     listen(settings, _err())
+
+
+@app.command()
+def worker(home: Home = None) -> None:
+    """Do jobs of servers that share this database and work folder, until Ctrl-C.
+
+    With PostgreSQL (FIELDFLUX_DATABASE_URL) any number of them may run, on any machine that has the work folder.
+
+    Example: `fieldflux worker --home /srv/fieldflux`
+    """
+    import logging
+
+    from .jobs.worker import stand_alone
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stand_alone(_settings(home=home))
 
 
 @cube_app.command("build")
@@ -192,15 +210,21 @@ def series(
     last: Annotated[str | None, typer.Option(help="Last day, included.")] = None,
     years: Annotated[str, typer.Option(help="Years instead of days: 2018-2020 or 2018,2020.")] = "",
     variables: Annotated[str, typer.Option(help="Variables, ',' between.")] = "gpp,reco,nee",
-    step: Annotated[Literal["day", "month", "year"], typer.Option(help="Step of the answer.")] = "day",
+    step: Annotated[
+        Literal["day", "month", "season", "year", "period"], typer.Option(help="Step of the answer.")
+    ] = "day",
+    statistics: Annotated[str, typer.Option(help="Over the cells, ',' between: std,min,max,q05,q95.")] = "",
+    units: Annotated[str, typer.Option(help="Units, ',' between: nee:tCO2 ha-1,yield:bu ac-1.")] = "",
     level: Annotated[float, typer.Option(help="Level of the intervals: 0.5, 0.8, 0.9 or 0.95.")] = 0.9,
     cube: CubeOption = "",
     model: ModelOption = "",
-    format: Annotated[Literal["csv", "json"], typer.Option(help="Format of the answer.")] = "csv",
+    format: Annotated[
+        Literal["csv", "json", "ndjson", "parquet", "covjson", "netcdf"], typer.Option(help="Format of the answer.")
+    ] = "csv",
     output: Output = None,
     home: Home = None,
 ) -> None:
-    """Print the daily, monthly or yearly values of a field, as the server's POST /v1/series gives them.
+    """Print the daily, monthly, seasonal or yearly values of a field, as the server's POST /v1/series gives them.
 
     What the store does not hold is computed on the spot. In CSV, lines that begin with # tell units and origin.
 
@@ -208,9 +232,11 @@ def series(
     """
     import json
 
-    from .answer import answer, as_csv
+    from .answer import found_of, question
     from .ask import Ask
-    from .reply import dumps
+    from .collection import Collection, Feature, Given
+    from .formats.negotiate import FORMATS
+    from .formats.write import written
     from .workspace import Workspace
 
     text = sys.stdin.read() if str(geometry) == "-" else _read(geometry)
@@ -226,12 +252,24 @@ def series(
         years=_years(years),
         variables=tuple(v for v in variables.split(",") if v),
         step=step,
+        statistics=tuple(s.strip() for s in statistics.split(",") if s.strip()),
+        units=dict(_unit(part) for part in units.split(",") if part.strip()),
         level=level,
         cube=name,
         model=model,
     )
-    found = answer(Workspace(settings), ask)
-    _write(as_csv(found) if format == "csv" else dumps(found) + b"\n", output)
+    one = question(Workspace(settings), ask)
+    about = Given(0, None, one.shape)
+    asked = Collection(one.place, one.source, one.request, (about,), one.units, alone=True)
+    content = written(asked, [Feature(about, found_of(one))], FORMATS[format])
+    _write(content + b"\n" if format in ("json", "covjson") else content, output)
+
+
+def _unit(given: str) -> tuple[str, str]:
+    name, colon, unit = given.partition(":")
+    if not colon:
+        raise _refused(f"A unit is given as variable:unit, as in nee:tCO2 ha-1; given: '{given}'.")
+    return name.strip(), unit.strip()
 
 
 @app.command()
@@ -368,7 +406,10 @@ def experiment(
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="For synthetic: weights of a variant, as closed=FILE; else trained here. Repeatable."),
+        typer.Option(
+            help="For synthetic: weights of a variant, as closed=FILE or closed=WORK, the work folder of a training; "
+            "else trained here. Repeatable; the mean of several of one variant is scored."
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that share the work.", min=1)] = 2,
     quick: Annotated[bool, typer.Option(help="Minutes instead of half an hour; shows only that it runs.")] = False,

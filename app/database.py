@@ -25,6 +25,7 @@ log = logging.getLogger("fieldflux")
 
 BUSY_MS = 10_000
 """How long a writer waits for another one of SQLite."""
+_DAMAGED = ("not a database", "malformed")
 LOCK_KEY = 4_907_661
 """PostgreSQL's advisory lock under which the schema is changed; any number that nobody else uses."""
 
@@ -108,7 +109,8 @@ class Database:
         except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
             raise _fault(error) from error
         except DBAPIError as error:
-            if not error.connection_invalidated:
+            damaged = any(word in str(error.orig).lower() for word in _DAMAGED)
+            if not (error.connection_invalidated or damaged):
                 raise
             raise _fault(error) from error
 
@@ -212,7 +214,7 @@ def _upgrade(engine: Engine) -> None:
                 )
             )
             found = connection.execute(text("SELECT number, name FROM schema_steps")).all()
-            applied: dict[int, str] = dict(row.tuple() for row in found)
+            applied = {int(row[0]): str(row[1]) for row in found}
             for number, name in applied.items():
                 if number > len(STEPS) or STEPS[number - 1].name != name:
                     raise DatabaseFault(
@@ -239,7 +241,7 @@ def _fault(error: Exception) -> DatabaseFault:
         return DatabaseFault("read-only", "The database cannot be written: its file or its folder is read-only.")
     if "disk is full" in said or "no space left" in said or "disk i/o error" in said:
         return DatabaseFault("disk-full", "The database's disk is full.")
-    if "not a database" in said or "malformed" in said:
+    if any(word in said for word in _DAMAGED):
         return DatabaseFault("bad-database", "The database's file is damaged, or is no SQLite database.")
     if "locked" in said or "busy" in said:
         return DatabaseFault("database-unavailable", f"Others wrote to the database for {BUSY_MS // 1000} s on end.")

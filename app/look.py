@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 DEFAULT_STYLE = "default"
 """Name of the style that each variable has by itself."""
+
+
+def _number(given: object) -> object:
+    # A query's values are text, which is none of the numbers of a Literal.
+    return int(given) if isinstance(given, str) and given.isascii() and given.isdigit() else given
+
+
+Size = Annotated[Literal[256, 512], BeforeValidator(_number)]
+Scale = Annotated[Literal[1, 2], BeforeValidator(_number)]
 
 
 class Look(BaseModel):
@@ -51,7 +60,7 @@ class Compared(BaseModel):
 class MapQuery(Look, Source, Compared):
     """Of a tile."""
 
-    size: Literal[256, 512] = Field(default=256, description="Side, pixels. `@2x` before the format asks for 512.")
+    size: Size = Field(default=256, description="Side, pixels. `@2x` before the format asks for 512.")
     v: str = Field(
         default="", description="Snapshot or edition of the store, as in TileJSON: the tile may be kept for ever."
     )
@@ -66,7 +75,7 @@ class TileJsonQuery(Look, Source, Compared):
         examples=["2021-07"],
     )
     format: Literal["png", "webp", "tif", "npy"] = Field(default="png", description="Format of the tiles.")
-    scale: Literal[1, 2] = Field(default=1, description="2 for tiles of 512 pixels.")
+    scale: Scale = Field(default=1, description="2 for tiles of 512 pixels.")
 
 
 class LegendQuery(Look, Source, Compared):
@@ -74,3 +83,14 @@ class LegendQuery(Look, Source, Compared):
 
     when: str = Field(default="", description="The time that the map shows; a day, if empty.", examples=["2021-07"])
     year: bool = Field(default=False, description="Of values over a year, whichever: short for `when=2021`.")
+
+
+class OgcTileQuery(Look):
+    """Of a tile by OGC API – Tiles."""
+
+    f: Literal["png", "webp", "tif", "npy", ""] = Field(
+        default="", description="Format: png or webp of a map, tif or npy of a coverage."
+    )
+    datetime: str = Field(
+        default="", description="A day, a month, a year, or a span with `/` or `..` between.", examples=["2021-07-15"]
+    )

@@ -1,26 +1,30 @@
-"""What every request passes: an id, timings, a limit on the body, compression. Small ASGI classes, no framework."""
+"""What every request passes: an id, timings, limits of its size, compression. Small ASGI classes, no framework."""
 
 from __future__ import annotations
 
 import logging
 import re
 import secrets
-from collections.abc import Mapping, MutableMapping
-from time import perf_counter
+from collections.abc import Mapping, MutableMapping, Sequence
+from time import perf_counter, time
 from typing import Any
 
 from isal import igzip
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .observe.log import request_id as current_id
+from .observe.request import Finished, Observer, template
 from .problems import KINDS, Problem
+from .settings import Limits
 
 log = logging.getLogger("fieldflux")
-access = logging.getLogger("fieldflux.access")
 
 _ID = re.compile(r"[\w.-]{1,64}")
 # Below this size, the header and the processor time cost more than the bytes saved.
 _SMALLEST = 1400
+# A file that is sent in ranges stays as it is: ranges count its own bytes.
+_NOT_SQUEEZED = {"content-encoding", "accept-ranges", "content-range"}
 _TEXT = (
     "application/json",
     "application/problem+json",
@@ -31,6 +35,8 @@ _TEXT = (
     "image/svg",
     "application/javascript",
 )
+# A year, as browsers want it of a site that keeps to TLS.
+_HSTS = "max-age=31536000"
 
 
 def timing(scope: MutableMapping[str, Any]) -> dict[str, float]:
@@ -40,10 +46,13 @@ def timing(scope: MutableMapping[str, Any]) -> dict[str, float]:
 
 
 class RequestContext:
-    """Gives each request an id and a Server-Timing header, and turns what nobody foresaw into a problem."""
+    """Gives each request an id and a Server-Timing header, turns what nobody foresaw into a problem, and tells
+    observers of it once it was answered."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits | None = None, observers: Sequence[Observer] = ()) -> None:
         self.app = app
+        self.limits = limits or Limits()
+        self.observers = tuple(observers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,12 +61,13 @@ class RequestContext:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
         scope["fieldflux.id"] = request_id
+        current_id.set(request_id)
         stages = timing(scope)
-        started = perf_counter()
-        status = 0
+        began, started = time(), perf_counter()
+        status = sent = 0
 
         async def tagged(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -65,12 +75,20 @@ class RequestContext:
                 headers["X-Request-Id"] = request_id
                 headers["Server-Timing"] = ", ".join(f"{name};dur={ms:.2f}" for name, ms in stages.items())
                 headers["X-Content-Type-Options"] = "nosniff"
+                if scope.get("scheme") == "https":
+                    headers["Strict-Transport-Security"] = _HSTS
+            else:
+                sent += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self.app(scope, receive, tagged)
+            problem = _too_long(scope, self.limits)
+            if problem is None:
+                await self.app(scope, receive, tagged)
+            else:
+                await problem.response(scope["path"][:200], {"Connection": "close"})(scope, receive, tagged)
         except Exception:
-            log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            log.exception("request %s failed: %s %s", request_id, scope["method"], template(scope) or scope["path"])
             if status:
                 raise
             problem = Problem(
@@ -78,11 +96,53 @@ class RequestContext:
                 f"The server failed at this request. Report it with the request id {request_id}.",
                 {"request_id": request_id},
             )
-            status = 500
             await problem.response(scope["path"])(scope, receive, tagged)
-        access.info(
-            "%s %s %d %.1f ms %s", scope["method"], scope["path"], status, 1000 * (perf_counter() - started), request_id
+        finally:
+            if self.observers:
+                self._tell(scope, status, began, perf_counter() - started, sent)
+
+    def _tell(self, scope: Scope, status: int, began: float, seconds: float, sent: int) -> None:
+        caller, rule = scope.get("fieldflux.caller"), scope.get("fieldflux.rule")
+        finished = Finished(
+            scope["fieldflux.id"],
+            scope["method"],
+            template(scope),
+            status,
+            caller.tenant if caller else "",
+            caller.key if caller else "",
+            rule.kind if rule else "",
+            scope.get("fieldflux.cost", 0.0),
+            began,
+            seconds,
+            scope["fieldflux.timing"],
+            sent,
+            Headers(scope=scope).get("traceparent", ""),
         )
+        for observer in self.observers:
+            try:
+                observer(finished)
+            except Exception:
+                # Whoever asked has their answer; counting it must not spoil it.
+                log.exception("an observer failed at request %s", finished.id)
+
+
+def _too_long(scope: Scope, limits: Limits) -> Problem | None:
+    """What is wrong with a request whose address or header fields are longer than the limits."""
+    address = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
+    if address > limits.url_bytes:
+        return Problem(
+            KINDS["address-too-long"],
+            f"The address has {address:,} bytes; this server takes {limits.url_bytes:,}. Send a long geometry by POST.",
+            {"limit": "url_bytes", "given": address, "allowed": limits.url_bytes},
+        )
+    fields = address + sum([len(name) + len(value) + 4 for name, value in scope["headers"]])
+    if fields > limits.header_bytes:
+        return Problem(
+            KINDS["headers-too-long"],
+            f"The address and the header fields have {fields:,} bytes; this server takes {limits.header_bytes:,}.",
+            {"limit": "header_bytes", "given": fields, "allowed": limits.header_bytes},
+        )
+    return None
 
 
 class BodyLimit:
@@ -150,7 +210,7 @@ class Compress:
             nonlocal held
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith(_TEXT) and "content-encoding" not in headers:
+                if headers.get("content-type", "").startswith(_TEXT) and not _NOT_SQUEEZED & set(headers):
                     headers.add_vary_header("Accept-Encoding")
                     if wanted:
                         held = message

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
@@ -95,6 +96,8 @@ KINDS: MappingProxyType[str, Kind] = MappingProxyType({kind.slug: kind for kind 
     Kind("unknown-model", 404, "There is no such model", "GET /v1/models lists them."),
     Kind("unknown-style", 422, "There is no such style",
          "`allowed` lists the styles; GET /v1/styles describes them, and gives each variable's own."),
+    Kind("unknown-collection", 404, "There is no such collection or layer",
+         "/v1/ogc/collections, /v1/edr/collections, /v1/stac and the WMTS capabilities name them all."),
     Kind("unknown-cube", 404, "There is no such cube", "GET /v1/cubes lists them."),
     Kind("not-in-store", 404, "The store does not hold this variable, day or year",
          "GET /v1/tiles/{variable}/tilejson.json tells which days and years there are."),
@@ -119,6 +122,32 @@ KINDS: MappingProxyType[str, Kind] = MappingProxyType({kind.slug: kind for kind 
          "Send GeoJSON, GeoParquet, or a zip with one shapefile (.shp, .shx, .dbf and .prj)."),
     Kind("rejected-fields", 422, "No field was taken",
          "`features` tells of each what is wrong with it. Nothing was changed."),
+    Kind("unknown-job", 404, "There is no such job", "GET /v1/jobs lists yours."),
+    Kind("job-state", 409, "The job's state does not allow this",
+         "`state` tells what it is: queued and running jobs can be cancelled, failed and paused ones be resumed."),
+    Kind("idempotency-mismatch", 422, "This Idempotency-Key came with another body before",
+         "`job` names the job that was made then. Send another key for another job."),
+    Kind("results-removed", 410, "The job's results are no longer kept",
+         "`expires` of a job tells until when. Send the job again."),
+    Kind("webhook-refused", 422, "This server calls no such address",
+         "The operator allows hosts by FIELDFLUX_WEBHOOK_HOSTS; private and loopback addresses only by their name."),
+    Kind("no-key", 401, "A key is needed",
+         "Send one as `Authorization: Bearer ff_…` or `X-API-Key: ff_…`. The operator makes keys with "
+         "`fieldflux keys create`, an administrator of yours with POST /v1/keys."),
+    Kind("invalid-key", 401, "The key is not valid",
+         "It is mistyped, expired or revoked, or of another server; the detail says which, as far as that is known."),
+    Kind("unknown-key", 404, "There is no such key", "GET /v1/keys lists yours."),
+    Kind("rate-limited", 429, "Too much was asked for in a short time",
+         "Ask again after `Retry-After` seconds. `RateLimit` in each answer tells what is left; GET /v1/usage tells "
+         "what each kind of request costs.", 1),
+    Kind("quota-exhausted", 429, "The day's quota is used up",
+         "It is given again at midnight UTC; `Retry-After` tells the seconds until then. GET /v1/usage tells what it "
+         "was used for.", 3600),
+    Kind("address-too-long", 414, "The address is too long",
+         "GET /v1/limits tells how long it may be (`url_bytes`). Send a long geometry by POST."),
+    Kind("headers-too-long", 431, "The header fields are too long",
+         "GET /v1/limits tells how long they may be all together (`header_bytes`)."),
+    Kind("bad-request", 400, "The request cannot be read", "The detail says what is wrong with it."),
     Kind("missing-scope", 403, "The key does not allow this",
          "`scope` names what the key lacks. Ask for a key that has it."),
     Kind("invalid-cursor", 422, "This is no cursor of this list",
@@ -151,12 +180,16 @@ class Coded(Protocol):
 
 
 class Refused(ValueError):
-    """A request that the app itself refuses, as the problem of that slug, with members of its own."""
+    """A request that the app itself refuses, as the problem of that slug, with members of its own.
+
+    headers: what is sent beside it, such as `WWW-Authenticate`.
+    """
 
     def __init__(self, code: str, detail: str, **members: object) -> None:
         super().__init__(detail)
         self.code = code
         self.members = members
+        self.headers: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +199,11 @@ class Problem:
     kind: Kind
     detail: str
     members: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self, instance: str) -> dict[str, object]:
         return {
-            "type": f"/problems/{self.kind.slug}",
+            "type": f"/problems/{self.kind.slug}" if self.kind.slug else "about:blank",
             "title": self.kind.title,
             "status": self.kind.status,
             "detail": self.detail,
@@ -178,7 +212,7 @@ class Problem:
         }
 
     def response(self, instance: str, headers: Mapping[str, str] | None = None) -> Response:
-        extra = dict(headers or {})
+        extra = {**self.headers, **(headers or {})}
         if self.kind.retry_after is not None:
             extra.setdefault("Retry-After", str(self.kind.retry_after))
         extra.setdefault("Cache-Control", "no-store")
@@ -211,7 +245,7 @@ EXCEPTIONS: MappingProxyType[str, str] = MappingProxyType(
 def problem_of(error: BaseException) -> Problem | None:
     """The problem that an exception means, or None for one that nobody foresaw."""
     if isinstance(error, Coded) and error.code in KINDS:
-        return Problem(KINDS[error.code], str(error), error.members)
+        return Problem(KINDS[error.code], str(error), error.members, getattr(error, "headers", {}))
     for kind in type(error).__mro__:
         slug = EXCEPTIONS.get(f"{kind.__module__}.{kind.__qualname__}")
         if slug is not None:
@@ -258,7 +292,10 @@ def _status(request: Request, error: HTTPException) -> Problem:
         return Problem(KINDS["not-found"], f"There is nothing at {request.url.path}.")
     if error.status_code == 405:
         return Problem(KINDS["method-not-allowed"], f"{request.url.path} does not take {request.method}.")
-    kind = Kind("about:blank", error.status_code, str(error.detail), "")
+    if error.status_code == 400:
+        return Problem(KINDS["bad-request"], f"{str(error.detail).rstrip('.')}.")
+    # By RFC 9457, the type of a problem that says no more than its status.
+    kind = Kind("", error.status_code, HTTPStatus(error.status_code).phrase, "")
     return Problem(kind, str(error.detail))
 
 

@@ -82,4 +82,113 @@ STEPS: tuple[Step, ...] = (
         )
         """,
     ),
+    Step(
+        "accounts",
+        """
+        CREATE TABLE api_keys (
+            id TEXT PRIMARY KEY,
+            tenant TEXT NOT NULL,
+            name TEXT NOT NULL,
+            hash TEXT NOT NULL UNIQUE,
+            secret TEXT NOT NULL,
+            hint TEXT NOT NULL,
+            scopes TEXT NOT NULL,
+            created TEXT NOT NULL,
+            expires TEXT,
+            revoked TEXT,
+            last_used TEXT
+        );
+        CREATE INDEX api_keys_by_tenant ON api_keys (tenant, id);
+        CREATE TABLE usage_days (
+            tenant TEXT NOT NULL,
+            api_key TEXT NOT NULL,
+            day TEXT NOT NULL,
+            route_class TEXT NOT NULL,
+            requests BIGINT NOT NULL,
+            cost DOUBLE PRECISION NOT NULL,
+            bytes BIGINT NOT NULL,
+            PRIMARY KEY (tenant, api_key, day, route_class)
+        );
+        CREATE TABLE usage_batches (
+            id TEXT PRIMARY KEY,
+            applied TEXT NOT NULL
+        );
+        CREATE TABLE allowances (
+            who TEXT PRIMARY KEY,
+            level DOUBLE PRECISION NOT NULL,
+            filled DOUBLE PRECISION NOT NULL
+        )
+        """,
+    ),
+    Step(
+        "jobs",
+        """
+        CREATE TABLE jobs (
+            id TEXT PRIMARY KEY,
+            tenant TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL,
+            state TEXT NOT NULL,
+            ask {json} NOT NULL,
+            plan {json} NOT NULL,
+            idempotency_key TEXT,
+            body_hash TEXT NOT NULL,
+            items INTEGER NOT NULL,
+            batches INTEGER NOT NULL,
+            created TEXT NOT NULL,
+            started TEXT,
+            finished TEXT,
+            expires TEXT,
+            removed INTEGER NOT NULL,
+            served DOUBLE PRECISION NOT NULL,
+            message TEXT NOT NULL,
+            problem {json},
+            webhook {json},
+            UNIQUE (tenant, idempotency_key)
+        );
+        CREATE INDEX jobs_by_tenant ON jobs (tenant, id);
+        CREATE INDEX jobs_by_state ON jobs (state, served);
+        CREATE TABLE job_batches (
+            job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            items INTEGER NOT NULL,
+            given {bytes} NOT NULL,
+            worker TEXT NOT NULL,
+            lease DOUBLE PRECISION NOT NULL,
+            attempts INTEGER NOT NULL,
+            progress INTEGER NOT NULL,
+            ok INTEGER NOT NULL,
+            partly INTEGER NOT NULL,
+            failed INTEGER NOT NULL,
+            seconds DOUBLE PRECISION NOT NULL,
+            bytes BIGINT NOT NULL,
+            detail {json},
+            PRIMARY KEY (job, number)
+        );
+        CREATE INDEX job_batches_by_state ON job_batches (state, job, number);
+        CREATE INDEX job_batches_by_worker ON job_batches (worker);
+        CREATE TABLE job_deliveries (
+            id TEXT PRIMARY KEY,
+            job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+            tenant TEXT NOT NULL,
+            event TEXT NOT NULL,
+            body TEXT NOT NULL,
+            state TEXT NOT NULL,
+            created TEXT NOT NULL,
+            finished TEXT,
+            attempts INTEGER NOT NULL,
+            next_at DOUBLE PRECISION NOT NULL,
+            status INTEGER,
+            message TEXT NOT NULL
+        );
+        CREATE INDEX job_deliveries_by_time ON job_deliveries (state, next_at);
+        CREATE INDEX job_deliveries_by_job ON job_deliveries (job, id);
+        CREATE TABLE job_rates (
+            name TEXT PRIMARY KEY,
+            amount DOUBLE PRECISION NOT NULL,
+            seconds DOUBLE PRECISION NOT NULL
+        )
+        """,
+    ),
 )

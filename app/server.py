@@ -14,9 +14,34 @@ from fieldflux.models.registry import Registry
 from starlette.middleware.cors import CORSMiddleware
 
 from . import fill, problems
+from .accounts.access import Access, access_of, trouble
+from .accounts.gate import Gate
 from .database import Database, database_url
+from .jobs.keeper import Keeper
 from .middleware import BodyLimit, Compress, RequestContext
-from .routes import catalog, fields, health, pages, series, styles, tiles
+from .observe.log import log_request
+from .observe.metrics import Metrics
+from .observe.tracing import Traces
+from .routes import (
+    calendar,
+    catalog,
+    edr,
+    fields,
+    fieldtiles,
+    health,
+    jobs,
+    keys,
+    ogc,
+    pages,
+    series,
+    stac,
+    stores,
+    styles,
+    tiles,
+    usage,
+    wmts,
+)
+from .routes import metrics as measured
 from .settings import Settings
 from .single import SingleFlight
 from .warm import warm
@@ -34,12 +59,28 @@ Carbon is gC per ground area. `nee` is positive to the atmosphere; `delta_soc` i
 its weights, the cube and the origin of the inputs.
 """
 
+_CORS_TAKEN = [
+    *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-API-Key", "X-Request-Id"),
+    "traceparent",
+]
+_CORS_SHOWN = [
+    *("ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "Server-Timing", "WWW-Authenticate"),
+    *(f"X-Fieldflux-{name}" for name in ("Cube", "Field", "Field-Version", "Left-Out", "Missing", "Model", "Snapshot")),
+    *(f"X-Fieldflux-{name}" for name in ("Synthetic", "Time", "Unit", "Variable")),
+    "X-Request-Id",
+]
+
 
 def create_app(settings: Settings | None = None, registry: Registry | None = None) -> FastAPI:
     """The application. settings: from the environment unless given. registry: where models come from."""
     chosen = settings or Settings()
     workspace = Workspace(chosen, registry)
     filler = fill.Filler(chosen)
+    keeper = Keeper(chosen)
+    database = Database(database_url(chosen.database_url, chosen.home))
+    access = access_of(chosen, database)
+    metrics = Metrics(workspace, database)
+    traces = Traces() if chosen.otel else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -47,16 +88,24 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         to_thread.current_default_thread_limiter().total_tokens = max(4, chosen.cores)
         with ThreadPoolExecutor(chosen.cores, "series") as pool:
             app.state.pool = pool
-            app.state.database = Database(database_url(chosen.database_url, chosen.home))
             await to_thread.run_sync(_begin, workspace, filler)
             pool.submit(warm, workspace)
-            pool.submit(_open, app.state.database)
+            pool.submit(_open, database, access)
+            access.meter.start()
+            keeper.start(database)
+            stop_metrics = metrics.serve(chosen.host, chosen.metrics_port) if chosen.metrics_port else None
             try:
                 yield
             finally:
+                if stop_metrics is not None:
+                    await to_thread.run_sync(stop_metrics)
+                await to_thread.run_sync(keeper.stop)
                 await to_thread.run_sync(filler.stop)
                 await to_thread.run_sync(workspace.close)
-                await to_thread.run_sync(app.state.database.close)
+                await to_thread.run_sync(access.meter.stop)
+                if traces is not None:
+                    await to_thread.run_sync(traces.close)
+                await to_thread.run_sync(database.close)
 
     app = FastAPI(
         title="Fieldflux",
@@ -70,39 +119,62 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     )
     app.state.workspace = workspace
     app.state.filler = filler
+    app.state.keeper = keeper
     app.state.flights = SingleFlight()
+    app.state.database = database
+    app.state.access = access
+    app.state.allowances = access.allowances
+    app.state.metrics = metrics
 
     problems.install(app)
     # The last one added is the first one a request passes.
     app.add_middleware(Compress)
-    app.add_middleware(BodyLimit, limit=chosen.limits.body_bytes, uploads={"/v1/fields": chosen.limits.upload_bytes})
+    uploads = dict.fromkeys(("/v1/fields", "/v1/jobs"), chosen.limits.upload_bytes)
+    app.add_middleware(BodyLimit, limit=chosen.limits.body_bytes, uploads=uploads)
+    app.add_middleware(
+        Gate, ring=access.ring, allowances=access.allowances, by_address=access.ring is None and chosen.rates.by_address
+    )
     if chosen.cors:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=chosen.cors,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Content-Type", "If-None-Match", "X-Request-Id"],
-            expose_headers=["ETag", "Location", "Retry-After", "Server-Timing", "X-Fieldflux-Missing", "X-Request-Id"],
+            allow_headers=_CORS_TAKEN,
+            expose_headers=_CORS_SHOWN,
             max_age=86400,
         )
-    app.add_middleware(RequestContext)
+    observers = (access.meter, metrics, log_request, *((traces,) if traces else ()))
+    app.add_middleware(RequestContext, limits=chosen.limits, observers=observers)
 
     for router in (
         series.router,
+        calendar.router,
         fields.router,
+        fieldtiles.router,
+        jobs.router,
         tiles.router,
         styles.router,
+        ogc.router,
+        edr.router,
+        wmts.router,
+        stac.router,
+        stores.router,
         catalog.router,
+        keys.router,
+        usage.router,
         health.router,
+        measured.router,
         pages.pages(),
     ):
         app.include_router(router)
     return app
 
 
-def _open(database: Database) -> None:
+def _open(database: Database, access: Access) -> None:
     try:
         log.info("database: %s", database.check())
+        if wrong := trouble(access):
+            log.error("accounts: %s", wrong)
     except ValueError as error:
         # It is opened again when it is needed; maps and series of polygons do without it.
         log.error("database: %s", error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -65,6 +66,16 @@ def cluster() -> Iterator[str]:
             run("pg_ctl", "stop", "-D", str(data), "-m", "immediate", "-w")
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def new_database(address: str) -> str:
+    """A further, empty database of a cluster; its address."""
+    import psycopg
+
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+    return address.replace("/postgres?", f"/{name}?")
 
 
 def _unprivileged() -> pwd.struct_passwd:

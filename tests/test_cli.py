@@ -27,7 +27,20 @@ from typer.main import get_command
 from .serving import square
 from .small_cube import build_small
 
-COMMANDS = ("serve", "run", "series", "tile", "models", "train", "evaluate", "cube build", "cube list")
+COMMANDS = (
+    "serve",
+    "run",
+    "series",
+    "tile",
+    "models",
+    "train",
+    "evaluate",
+    "cube build",
+    "cube list",
+    "keys create",
+    "keys list",
+    "keys revoke",
+)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -175,17 +176,35 @@ def test_synthetic(folder: Path, tmp_path: Path) -> None:
     )
     assert float(rows["closed", "unseen places", "all", "balance"]["bias"]) < 1e-5
     said.clear()
+    assert all(path.stat().st_size > 0 for path in paths)
     synthetic_test(setting, {}, tmp_path, 1, lambda _, text: said.append(text))
     assert said == []
+
+    # two members of a training: the mean of twice the same network is that network
+    work = tmp_path / "training"
+    for member in ("member-0", "member-1"):
+        (work / member).mkdir(parents=True)
+        shutil.copy(setting.kept / "synthetic-closed.pt", work / member / "synthetic.pt")
+    given = weights_given([f"closed={work}"])
+    paths = synthetic_test(setting, given, tmp_path, 1, lambda _, text: said.append(text))
+    assert said == ["synthetic test: 1 of 1"]
+    with paths[0].open() as file:
+        again = {(r["model"], r["split"], r["crops"], r["variable"]): r for r in csv.DictReader(file)}
+    key = ("closed", "unseen places", "all", "rh")
+    assert float(again[key]["r2"]) == pytest.approx(float(rows[key]["r2"]), abs=2e-3)
+    with pytest.raises(BadExperiment, match="are not those of the paper variant"):
+        synthetic_test(setting, {"paper": given["closed"]}, tmp_path, 1, lambda *_: None)
 
 
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(BadExperiment, match="Choose one of: small-samples"):
         experiment("taste", tmp_path, tmp_path, tmp_path, tmp_path / "r.toml", tmp_path, lambda *_: None)
-    with pytest.raises(BadExperiment, match="VARIANT=FILE"):
+    with pytest.raises(BadExperiment, match="VARIANT=PATH"):
         weights_given(["closed"])
     (tmp_path / "w.pt").touch()
-    assert weights_given([f"closed={tmp_path / 'w.pt'}"]) == {"closed": tmp_path / "w.pt"}
+    assert weights_given([f"closed={tmp_path / 'w.pt'}"]) == {"closed": (tmp_path / "w.pt",)}
+    with pytest.raises(BadExperiment, match="steps 1 and 2"):
+        weights_given([f"paper={tmp_path}"])
 
 
 def test_real_places(data_dir: Path) -> None:

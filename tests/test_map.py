@@ -296,7 +296,7 @@ def test_a_field_is_drawn(seen: Seen) -> None:
     assert lines[0].startswith("# SYNTHETIC")
     assert lines[1].startswith("time,gpp (gC m-2 d-1)")
     assert len(lines) == 2 + 365 + 365
-    page.click("text=Draw a field")
+    page.click("#draw")
     page.keyboard.press("Escape")
     assert page.locator("#drawbar").is_hidden()
 
@@ -339,6 +339,8 @@ def test_all_of_it_with_the_keyboard(seen: Seen) -> None:
     assert {row["Year"]: row["Crop"] for row in totals(page)}["2022"] == "soybean"
     assert page.locator("#result h2").inner_text() == name
     assert page.evaluate("document.activeElement.id") == "result"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "keep"
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Close the result"
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"

@@ -258,6 +258,21 @@ def test_teachers_differ_within_bounds_and_share_the_soil() -> None:
     np.testing.assert_allclose(same[0, k], model.table[0, 0, k], rtol=1e-6)
 
 
+def test_one_teacher_is_the_same_in_every_chunk(sources: list[Source], tmp_path: Path) -> None:
+    """The shipped recipe of one teacher; only the heat sum to senescence goes with the place."""
+    shipped = read_recipe(ROOT / "models" / "recipes" / "teaching-one.toml")
+    recipe = shipped.model_copy(update={"runs": 12, "years": (2003, 2004), "per_teacher": 4})
+    made = teach_with(recipe, sources, tmp_path / "one")
+    tables = [np.load(path)["teachers"] for path in sorted((tmp_path / "one" / "chunks").glob("*.npz"))]
+    every = np.concatenate(tables)
+    assert made.runs == 12
+    assert len(every) >= 3
+    apart = np.ptp(every, axis=0).max(axis=0) > 1e-9
+    assert {name for name, differs in zip(NAMES, apart, strict=True) if differs} <= {"g_sen"}
+    with pytest.raises(BadTeaching, match="member is 99"):
+        teach_with(recipe.model_copy(update={"member": 99}), sources, tmp_path / "none")
+
+
 def test_recipes_are_read_and_faults_are_named(tmp_path: Path) -> None:
     shipped = read_recipe(ROOT / "models" / "recipes" / "teaching.toml")
     assert (shipped.runs, shipped.years) == (10335, (2001, 2018))

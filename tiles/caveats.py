@@ -32,6 +32,8 @@ FLAGS: MappingProxyType[str, str] = MappingProxyType(
         "interval_few_groups": "Too few held-out sites for this level: the interval is as wide as the largest error "
         "seen at them, relative to the spread, and may hold less often than it says (see `interval_basis`).",
         "synthetic_inputs": "The inputs were made in code; no real place or field is described.",
+        "mixed_crops": "Several crops were harvested: a yield in t ha-1 is the mean of theirs by area, each at its "
+        "market moisture; bushels of different crops are not added up, and null (see `crops` for each).",
         "model_flags_not_kept": "The store was made before it kept what the model flags, so such flags are not known "
         "here.",
     }

@@ -95,6 +95,13 @@ class Cube:
         values: NDArray[np.int16] = self._arrays.read("crop", (self._year(year), ...))
         return values
 
+    def annual(self, name: str, window: Window) -> NDArray[Any]:
+        """[years, rows, cols] of a yearly input over a window inside the cube's. Raises BadCube."""
+        w = self.window
+        rows = slice(window.row0 - w.row0, window.row1 - w.row0)
+        cols = slice(window.col0 - w.col0, window.col1 - w.col0)
+        return self._arrays.read(name, (slice(None), rows, cols))
+
     def read(self, name: str) -> NDArray[Any]:
         """A whole array of the cube, by its name in the file. Raises BadCube with the names there are."""
         return self._arrays.read(name, ...)

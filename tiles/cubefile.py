@@ -35,6 +35,7 @@ from fieldflux.models.variables import VARIABLES, variable
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from .geozarr import placed
 from .grid import Grid, Window
 
 Progress = Callable[[float, str], None]
@@ -306,6 +307,7 @@ class CubeWriter:
                 "license": self.about.licence,
                 "history": f"{manifest.created} made by {manifest.code}",
                 "fieldflux": manifest.model_dump(mode="json"),
+                **placed(self.grid, self.window),
             }
             group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
             (self._folder / "zarr.json").write_text(json.dumps(group, indent=1, ensure_ascii=False))

@@ -24,6 +24,7 @@ import numpy as np
 from fieldflux.models.variables import VARIABLES, Variable
 from numpy.typing import NDArray
 
+from .geozarr import multiscales, placed
 from .grid import Grid, Window, transformer
 from .packing import FILL, step_of
 from .pyramid import levels_of
@@ -93,18 +94,21 @@ def year_group(layout: Layout, year: int, title: str, source: str) -> Files:
 
     Written here, not by zarr-python, whose way through an event loop takes a second for these hundred arrays.
     """
-    about = {"Conventions": "CF-1.10", "title": title, "source": source}
+    about: dict[str, Any] = {"Conventions": "CF-1.10", "title": title, "source": source}
+    grid, window = layout.grid, layout.window
     group = _Writer()
     _raster_group(group, layout, year, 0)
     for level in layout.levels:
         text = f"Mean of the valid cells in each square of {2**level} x {2**level}."
-        _raster_group(group.inside(f"level{level}", {**about, "comment": text}), layout, year, level)
+        of_level = {**about, "comment": text, **placed(grid, window, level)}
+        _raster_group(group.inside(f"level{level}", of_level), layout, year, level)
     if layout.members > 1:
         text = "Each member of the ensemble; reco = ra + rh, nee = ra + rh - gpp."
-        _member_group(group.inside("members", {**about, "comment": text}), layout, year)
+        _member_group(group.inside("members", {**about, "comment": text, **placed(grid, window)}), layout, year)
     # The text of Zarr v3 does not name metadata in one place yet; xarray and zarr read it.
     below = {"kind": "inline", "must_understand": False, "metadata": group.metadata}
-    group.files["zarr.json"] = _json({**_group(about), "consolidated_metadata": below})
+    top = {**about, **multiscales(grid, window, layout.levels)}
+    group.files["zarr.json"] = _json({**_group(top), "consolidated_metadata": below})
     return group.files
 
 

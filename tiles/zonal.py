@@ -177,7 +177,7 @@ def _unwrap(source: Mapping[str, Any]) -> Mapping[str, Any]:
         raise BadGeometry(
             "invalid-geometry", f"A polygon is given as a GeoJSON object, not as {type(source).__name__}."
         )
-    _check_crs(source.get("crs"))
+    check_crs(source.get("crs"))
     kind = source.get("type")
     if kind == "FeatureCollection":
         features = source.get("features")
@@ -202,7 +202,8 @@ def _unwrap(source: Mapping[str, Any]) -> Mapping[str, Any]:
     return source
 
 
-def _check_crs(crs: Any) -> None:
+def check_crs(crs: Any) -> None:
+    """Raise BadGeometry unless a `crs` member of GeoJSON says longitude and latitude, or nothing."""
     if crs is None:
         return
     name = crs.get("properties", {}).get("name") if isinstance(crs, Mapping) else crs

@@ -8,22 +8,43 @@ from dataclasses import dataclass
 from fastapi import Request
 from fieldflux.app.problems import Refused
 
-ALL_SCOPES: frozenset[str] = frozenset({"read", "fields", "jobs", "admin"})
+SCOPES: tuple[str, ...] = ("read", "fields", "jobs", "admin")
+ALL_SCOPES: frozenset[str] = frozenset(SCOPES)
+
+OPERATOR = "local"
+"""The tenant of whoever runs the server: what was registered without accounts is theirs, and they may make keys for
+other tenants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose request this is. tenant: every row of theirs carries it. key: id of the key, empty with accounts off."""
+    """Whose request this is. tenant: every row of theirs carries it. key: id of the key, empty with accounts off.
+
+    token: the signed token that was given in the address instead of a key, or empty.
+    """
 
     tenant: str
     key: str
     scopes: frozenset[str]
+    token: str = ""
+
+    @property
+    def is_operator(self) -> bool:
+        return self.tenant == OPERATOR and "admin" in self.scopes
+
+
+LOCAL = Caller(OPERATOR, "", ALL_SCOPES)
+"""With accounts off, the one local tenant, who may do everything."""
+
+NOBODY = Caller("", "", frozenset())
+"""A caller without a key at an address that needs none."""
 
 
 def caller(request: Request) -> Caller:
-    """The caller of a request; with accounts off, the one local tenant who may do everything."""
-    _ = request
-    return Caller("local", "", ALL_SCOPES)
+    """The caller of a request, as `gate.Gate` found them."""
+    # No fallback: where the gate was passed by, nobody may do anything.
+    found: Caller = request.scope["fieldflux.caller"]
+    return found
 
 
 def needs(scope: str) -> Callable[[Request], Caller]:
@@ -35,7 +56,20 @@ def needs(scope: str) -> Callable[[Request], Caller]:
     def allowed(request: Request) -> Caller:
         found = caller(request)
         if scope not in found.scopes:
-            raise Refused("missing-scope", f"This needs a key with the scope '{scope}'; this one has not.", scope=scope)
+            raise lacking(scope)
         return found
 
     return allowed
+
+
+def lacking(scope: str) -> Refused:
+    """What is answered to a key without a scope that it needs."""
+    error = Refused("missing-scope", f"This needs a key with the scope '{scope}'; this one has not.", scope=scope)
+    error.headers = {"WWW-Authenticate": f'Bearer realm="fieldflux", error="insufficient_scope", scope="{scope}"'}
+    return error
+
+
+def carried(request: Request) -> dict[str, str]:
+    """Query parameters that addresses in an answer need to work as this request did: its token, where it had one."""
+    found = caller(request)
+    return {"token": found.token} if found.token else {}

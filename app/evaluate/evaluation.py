@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,18 +16,17 @@ from fieldflux.models.registry import Registry
 from fieldflux.tiles.measurements import Tower, read_towers
 from fieldflux.tiles.measurements.panelsoil import read_surveys
 
-from .county import CountyResult, evaluate_county
-from .distribution import DistributionResult, evaluate_distribution
+from .county import evaluate_county
+from .distribution import evaluate_distribution
 from .report import Report, Row, Table, as_csv, as_json, as_text, table_csv
-from .responses import ResponseResult, evaluate_responses
-from .soil import SoilResult, evaluate_soil
+from .responses import evaluate_responses
+from .soil import evaluate_soil
 from .towers import TowerResult, evaluate_towers
-from .yields import YieldResult, evaluate_yields
+from .yields import evaluate_yields
 
 if TYPE_CHECKING:
     from fieldflux.tiles.cube import Cube
 
-PARTS = ("towers", "county", "soil", "yields", "responses", "distribution")
 ADAMS = 17001
 Progress = Callable[[float, str], None]
 
@@ -48,6 +47,37 @@ class UnknownPart(ValueError):
     """A part of the evaluation that does not exist."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a part is made from. cube: None where it is to be built. told: of the part's own progress."""
+
+    model: Model
+    data_dir: Path
+    cube: Cube | None
+    told: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a part gives to the report. plot: writes its plots into a folder, and names them."""
+
+    plot: Callable[[Path], list[str]]
+    rows: Sequence[Row] = ()
+    notes: Sequence[str] = ()
+    skipped: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of an evaluation, and from where to where the progress of the whole goes with it."""
+
+    name: str
+    span: tuple[float, float]
+    make: Callable[[Asked], Found]
+
+
 def evaluate(
     model_id: str,
     data_dir: Path,
@@ -65,9 +95,9 @@ def evaluate(
     Raises UnknownPart, UnknownModel, BadCheckpoint, BadMeasurements, BadSplit, OutputNotWritten.
     """
     parts = tuple(only) if only else PARTS
-    for part in parts:
-        if part not in PARTS:
-            raise UnknownPart(f"There is no part '{part}' of an evaluation. The parts are: {', '.join(PARTS)}.")
+    for name in parts:
+        if name not in PARTS:
+            raise UnknownPart(f"There is no part '{name}' of an evaluation. The parts are: {', '.join(PARTS)}.")
     told = progress or _quiet
     told(0.0, "loading the model")
     model = (registry or Registry()).load(model_id)
@@ -76,67 +106,23 @@ def evaluate(
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.txt").write_text("")
 
-    rows: list[Row] = []
-    notes: list[str] = []
-    skipped: list[str] = []
+    found: list[Found] = []
     files: list[str] = []
-    tables: list[Table] = []
-    unknown: dict[str, tuple[str, ...]] = {}
-    if "towers" in parts:
-        towers = read_towers(data_dir)
-        result = evaluate_towers(model, towers, lambda f, doing: told(0.05 + 0.55 * f, doing))
-        rows, notes, skipped = list(result.rows), list(result.notes), list(result.skipped)
-        unknown = _unknown(towers, result)
-        if not towers:
-            skipped.append(f"Towers: no file of towers in {data_dir}. Their layout is in fieldflux.tiles.measurements.")
+    for part in (p for p in PARTS_OF if p.name in parts):
+        asked = Asked(model, data_dir, cube, _between(told, *part.span))
+        found.append(part.make(asked))
         with _writing(out):
-            files += _tower_plots(out, result, towers)
-    if "county" in parts:
-        county = _county(model, data_dir, cube, lambda f, doing: told(0.6 + 0.3 * f, doing))
-        rows += county.rows
-        notes += county.notes
-        skipped += county.skipped
-        with _writing(out):
-            files += _county_plots(out, county)
-    if "soil" in parts:
-        soil = evaluate_soil(model, data_dir, lambda f, doing: told(0.9 + 0.05 * f, doing))
-        rows += soil.rows
-        notes += soil.notes
-        skipped += soil.skipped
-        tables += soil.tables
-        with _writing(out):
-            files += _soil_plot(out, soil)
-    if "yields" in parts:
-        yields = _yields(model, data_dir, lambda f, doing: told(0.9 + 0.05 * f, doing))
-        rows += yields.rows
-        notes += yields.notes
-        skipped += yields.skipped
-        tables += yields.tables
-        with _writing(out):
-            files += _yield_plot(out, yields)
-    if "responses" in parts:
-        responses = evaluate_responses(model, data_dir, lambda f, doing: told(0.95 + 0.02 * f, doing))
-        notes += responses.notes
-        skipped += responses.skipped
-        tables += responses.tables
-        with _writing(out):
-            files += _response_plot(out, responses)
-    if "distribution" in parts:
-        spread = _distribution(model, data_dir, cube, lambda f, doing: told(0.97 + 0.02 * f, doing))
-        notes += spread.notes
-        skipped += spread.skipped
-        tables += spread.tables
-        with _writing(out):
-            files += _distribution_plot(out, spread)
+            files += found[-1].plot(out)
+    tables = [table for one in found for table in one.tables]
     report = Report(
         model=model.card.id,
         title=model.card.title,
         made=datetime.now(UTC).replace(microsecond=0),
         data=data_dir.name or str(data_dir),
-        rows=tuple(rows),
-        notes=tuple(dict.fromkeys(notes)),
-        skipped=tuple(skipped),
-        unknown=unknown,
+        rows=tuple(row for one in found for row in one.rows),
+        notes=tuple(dict.fromkeys(note for one in found for note in one.notes)),
+        skipped=tuple(said for one in found for said in one.skipped),
+        unknown={what: sites for one in found for what, sites in one.unknown.items()},
         tables=tuple(tables),
     )
     told(0.99, "writing")
@@ -175,20 +161,8 @@ def _quiet(fraction: float, doing: str) -> None:
     """Tell nobody."""
 
 
-def _county(model: Model, data_dir: Path, cube: Cube | None, told: Progress) -> CountyResult:
-    try:
-        with _cube(cube, data_dir, told) as found:
-            return evaluate_county(model, found, data_dir, ADAMS, told)
-    except (MissingInputs, NoCube) as error:
-        return CountyResult((), (f"County: {error}",), ())
-
-
-def _distribution(model: Model, data_dir: Path, cube: Cube | None, told: Progress) -> DistributionResult:
-    try:
-        with _cube(cube, data_dir, told) as found:
-            return evaluate_distribution(model, found, told, read_surveys(data_dir))
-    except (MissingInputs, NoCube) as error:
-        return DistributionResult((), (), (f"Distribution of delta_soc: {error}",))
+def _between(told: Progress, first: float, last: float) -> Progress:
+    return lambda fraction, doing: told(first + (last - first) * fraction, doing)
 
 
 class NoCube(ValueError):
@@ -196,67 +170,101 @@ class NoCube(ValueError):
 
 
 @contextmanager
-def _cube(cube: Cube | None, data_dir: Path, told: Progress) -> Iterator[Cube]:
+def _cube(asked: Asked) -> Iterator[Cube]:
     """The given cube, or Adams County's, built for as long as it is needed. Raises NoCube."""
-    if cube is not None:
-        yield cube
+    if asked.cube is not None:
+        yield asked.cube
         return
     from fieldflux.tiles.cube import open_cube
     from fieldflux.tiles.sources import build
 
     with tempfile.TemporaryDirectory() as folder:
-        told(0.0, "building the cube of Adams County")
+        asked.told(0.0, "building the cube of Adams County")
         try:
-            built = open_cube(build("adams", Path(folder) / "adams.zarr", data_dir))
+            built = open_cube(build("adams", Path(folder) / "adams.zarr", asked.data_dir))
         except (OSError, ValueError) as error:
             raise NoCube(f"the cube of Adams County cannot be built: {error}") from error
         yield built
-
-
-def _yields(model: Model, data_dir: Path, told: Progress) -> YieldResult:
-    try:
-        return evaluate_yields(model, data_dir, told)
-    except MissingInputs as error:
-        return YieldResult((), (f"County yields: {error}",), ())
-
-
-def _tower_plots(out: Path, result: TowerResult, towers: Sequence[Tower]) -> list[str]:
-    from .plots import plot_towers
-
-    return plot_towers(out, result, towers)
-
-
-def _county_plots(out: Path, result: CountyResult) -> list[str]:
-    from .plots import plot_county
-
-    return plot_county(out, result)
-
-
-def _soil_plot(out: Path, result: SoilResult) -> list[str]:
-    from .soilplots import plot_soil
-
-    return plot_soil(out, result)
-
-
-def _response_plot(out: Path, result: ResponseResult) -> list[str]:
-    from .responseplots import plot_responses
-
-    return plot_responses(out, result)
-
-
-def _distribution_plot(out: Path, result: DistributionResult) -> list[str]:
-    from .soilplots import plot_distribution
-
-    return plot_distribution(out, result)
-
-
-def _yield_plot(out: Path, result: YieldResult) -> list[str]:
-    from .yieldplot import plot_yields
-
-    return plot_yields(out, result)
 
 
 def _skill_plot(out: Path, report: Report) -> list[str]:
     from .plots import plot_skill
 
     return plot_skill(out, report)
+
+
+def _towers(asked: Asked) -> Found:
+    from .plots import plot_towers
+
+    towers = read_towers(asked.data_dir)
+    result = evaluate_towers(asked.model, towers, asked.told)
+    absent = f"Towers: no file of towers in {asked.data_dir}. Their layout is in fieldflux.tiles.measurements."
+    return Found(
+        lambda out: plot_towers(out, result, towers),
+        result.rows,
+        result.notes,
+        (*result.skipped, *(() if towers else (absent,))),
+        unknown=_unknown(towers, result),
+    )
+
+
+def _county(asked: Asked) -> Found:
+    from .plots import plot_county
+
+    try:
+        with _cube(asked) as cube:
+            result = evaluate_county(asked.model, cube, asked.data_dir, ADAMS, asked.told)
+    except (MissingInputs, NoCube) as error:
+        return Found(_no_plot, skipped=(f"County: {error}",))
+    return Found(lambda out: plot_county(out, result), result.rows, result.notes, result.skipped)
+
+
+def _soil(asked: Asked) -> Found:
+    from .soilplots import plot_soil
+
+    result = evaluate_soil(asked.model, asked.data_dir, asked.told)
+    return Found(lambda out: plot_soil(out, result), result.rows, result.notes, result.skipped, result.tables)
+
+
+def _yields(asked: Asked) -> Found:
+    from .yieldplot import plot_yields
+
+    try:
+        result = evaluate_yields(asked.model, asked.data_dir, asked.told)
+    except MissingInputs as error:
+        return Found(_no_plot, skipped=(f"County yields: {error}",))
+    return Found(lambda out: plot_yields(out, result), result.rows, result.notes, result.skipped, result.tables)
+
+
+def _responses(asked: Asked) -> Found:
+    from .responseplots import plot_responses
+
+    result = evaluate_responses(asked.model, asked.data_dir, asked.told)
+    return Found(lambda out: plot_responses(out, result), (), result.notes, result.skipped, result.tables)
+
+
+def _distribution(asked: Asked) -> Found:
+    from .soilplots import plot_distribution
+
+    try:
+        with _cube(asked) as cube:
+            result = evaluate_distribution(asked.model, cube, asked.told, read_surveys(asked.data_dir))
+    except (MissingInputs, NoCube) as error:
+        return Found(_no_plot, skipped=(f"Distribution of delta_soc: {error}",))
+    return Found(lambda out: plot_distribution(out, result), (), result.notes, result.skipped, result.tables)
+
+
+def _no_plot(_out: Path) -> list[str]:
+    return []
+
+
+# In the order of the report; the spans are of the progress.
+PARTS_OF = (
+    Part("towers", (0.05, 0.6), _towers),
+    Part("county", (0.6, 0.9), _county),
+    Part("soil", (0.9, 0.93), _soil),
+    Part("yields", (0.93, 0.95), _yields),
+    Part("responses", (0.95, 0.97), _responses),
+    Part("distribution", (0.97, 0.99), _distribution),
+)
+PARTS = tuple(part.name for part in PARTS_OF)

@@ -226,6 +226,23 @@ def change_number(database: Database, tenant: str) -> int:
         return connection.scalar(select(changes.c.number).where(changes.c.tenant == tenant)) or 0
 
 
+def bounds(database: Database, tenant: str) -> list[float] | None:
+    """West, south, east, north of all fields of a tenant; None where there are none."""
+    from sqlalchemy import func, select
+
+    from .tables import versions
+
+    edges = (
+        func.min(versions.c.west),
+        func.min(versions.c.south),
+        func.max(versions.c.east),
+        func.max(versions.c.north),
+    )
+    with database.read() as connection:
+        row = connection.execute(select(*edges).where(versions.c.tenant == tenant, versions.c.current == 1)).one()
+    return None if row[0] is None else [float(edge) for edge in row]
+
+
 def _query(tenant: str, place: tuple[str, str] | None) -> Any:
     from sqlalchemy import and_, select
 

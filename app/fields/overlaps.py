@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SMALLEST_HA = 0.01
 """Overlaps below 100 m2 are how neighbours were drawn, not land that is counted twice."""
+DEGREE_HA = 1_260_000.0
+"""No square degree of the Earth is larger."""
 _AT_ONCE = 500
 
 
@@ -41,7 +43,6 @@ NONE = Neighbours()
 def neighbours(connection: Connection, tenant: str, ids: Sequence[str]) -> Mapping[str, Neighbours]:
     """Overlaps and duplicates of these fields, by their current outlines, with all fields of the tenant."""
     import shapely
-    from fieldflux.tiles.zonal import geodesic_area_ha
 
     wanted = set(ids)
     boxes = _boxes(connection, tenant, ids)
@@ -55,20 +56,15 @@ def neighbours(connection: Connection, tenant: str, ids: Sequence[str]) -> Mappi
     first, second = shapely.STRtree(squares).query(squares[asked], predicate="intersects")
     pairs = [(names[asked[a]], names[b]) for a, b in zip(first, second, strict=True) if asked[a] != b]
     shapes = _shapes(connection, sorted({name for pair in pairs for name in pair}))
+    shared = _shared(shapes, {(min(pair), max(pair)) for pair in pairs})
     overlaps: dict[str, list[Overlap]] = defaultdict(list)
     duplicates: dict[str, list[str]] = defaultdict(list)
-    shared: dict[tuple[str, str], float] = {}
     for one, other in pairs:
         a, b = shapes[one], shapes[other]
+        area = shared.get((min(one, other), max(one, other)), 0.0)
         if a.outline == b.outline:
             duplicates[one].append(other)
-            continue
-        pair = (min(one, other), max(one, other))
-        if pair not in shared:
-            common = shapely.intersection(a.geometry, b.geometry)
-            shared[pair] = _area_ha(common, geodesic_area_ha)
-        if shared[pair] >= SMALLEST_HA:
-            area = shared[pair]
+        elif area >= SMALLEST_HA:
             overlaps[one].append(Overlap(other, b.external_id, round(area, 4), round(min(area / a.area_ha, 1.0), 6)))
     return {
         name: Neighbours(
@@ -137,13 +133,24 @@ def _shapes(connection: Connection, ids: Sequence[str]) -> dict[str, _Shape]:
     return found
 
 
-def _area_ha(common: Any, area_of: Any) -> float:
-    """Geodesic area of an intersection, which may be of several kinds of parts."""
+def _shared(shapes: Mapping[str, _Shape], pairs: Set[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """Hectares that each pair shares, on the ellipsoid; those that share next to nothing are left out."""
     import shapely
+    from fieldflux.tiles.zonal import geodesic_area_ha
 
-    return sum(
-        float(area_of(part)) for part in shapely.get_parts(common) if part.geom_type == "Polygon" and not part.is_empty
+    listed = sorted(pair for pair in pairs if shapes[pair[0]].outline != shapes[pair[1]].outline)
+    if not listed:
+        return {}
+    common = shapely.intersection(
+        np.array([shapes[one].geometry for one, _ in listed], object),
+        np.array([shapes[other].geometry for _, other in listed], object),
     )
+    # Most pairs touch at an edge only. A square degree has at most this many hectares.
+    large = np.flatnonzero(shapely.area(common) * DEGREE_HA > SMALLEST_HA / 2)
+    return {
+        listed[i]: sum(geodesic_area_ha(part) for part in shapely.get_parts(common[i]) if part.geom_type == "Polygon")
+        for i in large
+    }
 
 
 def _trusted() -> Any:

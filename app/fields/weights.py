@@ -69,6 +69,35 @@ def of_field(workspace: Workspace, database: Database, cube: Cube, shape: Shape)
     return workspace.memory.get(key, kept, lambda c: c.nbytes)
 
 
+def of_fields(workspace: Workspace, database: Database, cube: Cube, shapes: Sequence[Shape]) -> list[Coverage]:
+    """As `of_field`, of many; those beside the cube are left out."""
+    from fieldflux.tiles.zonal import BadGeometry, coverage_key
+
+    outline = _outline(workspace.settings.limits)
+    memory = workspace.memory
+    found: dict[str, Coverage] = {}
+    missing: dict[str, Shape] = {}
+    for shape in shapes:
+        held = memory.find(coverage_key(shape.key, cube.grid, cube.window, cube.hash, outline))
+        if held is None:
+            missing[shape.key] = shape
+        else:
+            found[shape.key] = held
+    if missing:
+        place = place_key(workspace, cube)
+        with database.read() as connection:
+            kept = dict(read(connection, missing, place))
+        made = fresh(workspace, cube, [shape for key, shape in missing.items() if key not in kept])
+        new = [m for m in made if not isinstance(m, BadGeometry)]
+        if new:
+            with database.begin() as connection:
+                write(connection, new, place)
+        for cover in (*kept.values(), *new):
+            memory.put(coverage_key(cover.key, cube.grid, cube.window, cube.hash, outline), cover, cover.nbytes)
+            found[cover.key] = cover
+    return list(found.values())
+
+
 def read(connection: Connection, keys: Iterable[str], place: str) -> Mapping[str, Coverage]:
     """Kept coverages by the outlines' keys; those that are not kept are left out."""
     from sqlalchemy import select

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from fieldflux.app.evaluate.plots import FLOORS, INK, MODEL, new_figure, plain
+from fieldflux.app.evaluate.plots import FLOORS, MODEL, new_figure
 
 from .budget import ALL, ARMS, Budget, Part, Trial
-from .sums import Sums
-from .tables import as_table, median, places_in, spread, variables_in, write_csv
+from .figures import finished, titled
+from .tables import Result, as_table, median, places_in, spread, variables_in, write_csv
 
-Result = dict[str, Any]
 PARTS: tuple[Part, ...] = ("towers", "counties")
 
 
@@ -47,14 +45,14 @@ def write_ablation(out: Path, results: Sequence[Result]) -> list[Path]:
                 if not own:
                     line.append("")
                     continue
-                r2, least, most = spread(own, variable, gpp, _r2)
+                r2, least, most = spread(own, variable, gpp, "r2")
                 places = [one.r2 for r in own for one in places_in(r, variable, gpp)]
-                rmse, bias = (spread(own, variable, gpp, score)[0] for score in (_rmse, _bias))
+                rmse, bias = spread(own, variable, gpp, "rmse")[0], spread(own, variable, gpp, "bias")[0]
                 seconds = sum(r["seconds"] for r in own) / len(own)
                 rows.append((sample, own[0]["size"], arm.name, variable, gpp, len(own), r2, least, most,
                              median(places), rmse, bias, seconds))  # fmt: skip
                 line.append(r2)
-            off = spread([r for r in mine if r["part"] == "towers"], "balance", "given", _bias)[0]
+            off = spread([r for r in mine if r["part"] == "towers"], "balance", "given", "bias")[0]
             rows.append((sample, "", arm.name, "balance", "given", len(mine), *[float("nan")] * 5, off, float("nan")))
             table[sample, arm.name] = [*line, f"{off:.3g}"]
     head = ("sample", "size", "model", "variable", "gpp", "replicates", "r2", "r2_least", "r2_greatest",
@@ -89,27 +87,10 @@ def _plot(out: Path, results: Sequence[Result], shown: Sequence[tuple[str, str]]
         for label, colour, whole in (("small sample", FLOORS[2], False), ("whole sample", MODEL, True)):
             for name, y in ranks.items():
                 own = [r for r in results if r["arm"] == name and (r["size"] == ALL) == whole]
-                r2, least, most = (max(v, -0.5) for v in spread(own, variable, gpp, _r2))
+                r2, least, most = (max(v, -0.5) for v in spread(own, variable, gpp, "r2"))
                 axes.plot([least, most], [y, y], color=colour, linewidth=3, alpha=0.3, solid_capstyle="butt")
                 axes.plot([r2], [y], "o", color=colour, markersize=4, label=label if y == 1 else None)
         axes.set_xlim(-0.5, 1.0)
-        axes.set_title(f"{variable.replace('_', ' ')}\n{gpp} GPP", fontsize=9, color=INK)
-        axes.set_xlabel("R2", fontsize=8)
-        plain(axes)
+        titled(axes, f"{variable.replace('_', ' ')}\n{gpp} GPP", "R2")
     panels[0].set_yticks(list(ranks.values()), list(ranks), fontsize=7)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8, frameon=False)
-    figure.savefig(out / "ablation.png")
-    return [out / "ablation.png"]
-
-
-def _r2(sums: Sums) -> float:
-    return sums.r2
-
-
-def _rmse(sums: Sums) -> float:
-    return sums.rmse
-
-
-def _bias(sums: Sums) -> float:
-    return sums.bias
+    return [finished(figure, panels[0], out / "ablation.png")]

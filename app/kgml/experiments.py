@@ -41,11 +41,12 @@ def experiment(
     told: Told,
     workers: int = 2,
     quick: bool = False,
-    given: Mapping[Variant, Path] | None = None,
+    given: Mapping[Variant, Sequence[Path]] | None = None,
 ) -> list[Path]:
     """Make one of NAMES: tables (text, CSV) and a plot in `out`. work: what is kept for going on; `told` of progress.
 
-    given: weights for the synthetic test, by variant. Raises BadExperiment, BadRecipe, BadTeaching, BadMeasurements.
+    given: files of weights for the synthetic test, by variant: the mean of several is scored. Raises BadExperiment,
+    BadRecipe, BadTeaching, BadMeasurements.
     """
     if name not in NAMES:
         raise BadExperiment(f"There is no experiment '{name}'. Choose one of: {', '.join(NAMES)}.")
@@ -61,18 +62,23 @@ def experiment(
     return write_small_samples(out, results, {"KGML": KGML.name, "pure ML": PURE_ML.name})
 
 
-def weights_given(entries: Sequence[str]) -> dict[Variant, Path]:
-    """Entries as "closed=FILE": variant -> file. Raises BadExperiment."""
-    found: dict[Variant, Path] = {}
+def weights_given(entries: Sequence[str]) -> dict[Variant, tuple[Path, ...]]:
+    """Entries as "closed=FILE" or "closed=FOLDER", the work folder of a training: variant -> files of weights.
+
+    Of a folder: those of every member after the steps on synthetic runs. Raises BadExperiment.
+    """
+    found: dict[Variant, tuple[Path, ...]] = {}
     for entry in entries:
-        name, _, file = entry.partition("=")
+        name, _, given = entry.partition("=")
         known = [variant for variant in VARIANTS if variant == name]
-        if not known or not Path(file).is_file():
+        path = Path(given)
+        files = sorted(path.glob("member-*/synthetic.pt")) if given and path.is_dir() else [path]
+        if not known or not files or not all(file.is_file() for file in files):
             raise BadExperiment(
-                f"Weights are given as VARIANT=FILE, with a variant of {', '.join(VARIANTS)} and a file that is there; "
-                f"given: '{entry}'."
+                f"Weights are given as VARIANT=PATH, with a variant of {', '.join(VARIANTS)} and a file of weights or "
+                f"the work folder of a training whose members have done steps 1 and 2; given: '{entry}'."
             )
-        found[known[0]] = Path(file)
+        found[known[0]] = (*found.get(known[0], ()), *files)
     return found
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from fieldflux.app.evaluate.plots import FLOORS, INK, MODEL, new_figure, plain
+from fieldflux.app.evaluate.plots import FLOORS, MODEL, new_figure
 
 from .budget import ALL, KGML, PURE_ML, Budget, Part, Trial
-from .sums import Sums
-from .tables import as_table, median, places_in, spread, sums_in, variables_in, write_csv
+from .figures import finished, titled
+from .tables import Result, as_table, median, places_in, spread, sums_in, variables_in, write_csv
 
-Result = dict[str, Any]
 LOWEST = -0.5  # of R2 in the plot: an untrained network is far below
 
 
@@ -47,8 +45,8 @@ def write_small_samples(out: Path, results: Sequence[Result], models: Mapping[st
             line: list[object] = [variable, gpp, _size(size)]
             for arm in models.values():
                 own = [r for r in mine if (r["arm"], r["size"]) == (arm, size)]
-                pooled, least, most = spread(own, variable, gpp, _r2)
-                line += [pooled, f"{least:.2f} to {most:.2f}", spread(own, variable, gpp, _rmse)[0]]
+                pooled, least, most = spread(own, variable, gpp, "r2")
+                line += [pooled, f"{least:.2f} to {most:.2f}", spread(own, variable, gpp, "rmse")[0]]
             lines.append(line)
     head = ("part", "model", "variable", "gpp", "size", "places", "replicate", "n", "r2", "median_place_r2", "rmse",
             "bias", "seconds", "drawn")  # fmt: skip
@@ -86,30 +84,21 @@ def _plot(
         sizes = sorted({r["size"] for r in mine}, key=_place)
         for (name, arm), colour in zip(models.items(), (MODEL, FLOORS[2]), strict=False):
             own = [[r for r in mine if (r["arm"], r["size"]) == (arm, size)] for size in sizes]
-            curve = [tuple(max(v, LOWEST) for v in spread(one, variable, gpp, _r2)) for one in own]
+            curve = [tuple(max(v, LOWEST) for v in spread(one, variable, gpp, "r2")) for one in own]
             at = list(range(len(sizes)))
             axes.fill_between(at, [c[1] for c in curve], [c[2] for c in curve], color=colour, alpha=0.18, linewidth=0)
             axes.plot(at, [c[0] for c in curve], "o-", color=colour, markersize=4, linewidth=1.2, label=name)
         axes.set_xticks(range(len(sizes)), [_size(size) for size in sizes])
         axes.set_ylim(LOWEST, 1.0)
-        axes.set_title(f"{variable.replace('_', ' ')}, {gpp} GPP", fontsize=9, color=INK)
-        axes.set_xlabel("counties learnt from" if "yield" in variable else "groups of towers learnt from", fontsize=8)
+        titled(
+            axes,
+            f"{variable.replace('_', ' ')}, {gpp} GPP",
+            "counties learnt from" if "yield" in variable else "groups of towers learnt from",
+        )
         axes.set_ylabel("R2 at held-out places", fontsize=8)
-        plain(axes)
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8, frameon=False)
-    figure.savefig(out / "small-samples.png")
-    return [out / "small-samples.png"]
-
-
-def _r2(sums: Sums) -> float:
-    return sums.r2
-
-
-def _rmse(sums: Sums) -> float:
-    return sums.rmse
+    return [finished(figure, grid[0], out / "small-samples.png")]
 
 
 def _size(size: int) -> str:

@@ -7,9 +7,10 @@ family of teachers, which a network that cannot see a teacher's parameters can h
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ from numpy.typing import NDArray
 
 from .budget import Budget
 from .family import family_mean, same_teacher
-from .setting import Setting, process_of
+from .setting import BadExperiment, Setting, process_of
 from .shares import Told, share
 from .sums import Sums, sums_of, total
+from .synthetic_plot import plot_synthetic
 from .tables import as_table, write_csv
 from .trials import AnyNetwork
 
@@ -55,24 +57,30 @@ Says = Callable[[Runs], Callable[[int], Made]]
 """Of runs: what a model says of one year after the other, from the first one on."""
 
 
-def synthetic_test(setting: Setting, given: Mapping[Variant, Path], out: Path, workers: int, told: Told) -> list[Path]:
-    """synthetic.csv and synthetic.txt in `out`. given: weights of a variant (of the recipe's width); others are
-    pre-trained here, at the budget's cost, and kept."""
-    paths = {str(variant): str(path) for variant, path in given.items()}
-    chosen = [(label, paths.get(label, "")) for label in (*VARIANTS, CLIMATOLOGY, FAMILY, AGAIN)]
+def synthetic_test(
+    setting: Setting, given: Mapping[Variant, Sequence[Path]], out: Path, workers: int, told: Told
+) -> list[Path]:
+    """synthetic.csv, synthetic.txt and synthetic.png in `out`.
+
+    given: files of weights of a variant (of the recipe's width), whose mean is scored; variants without any are
+    pre-trained here, at the budget's cost, and kept. Raises BadExperiment for weights of another shape.
+    """
+    paths: dict[str, tuple[Path, ...]] = {variant: tuple(files) for variant, files in given.items()}
+    chosen = [(label, paths.get(label, ())) for label in (*VARIANTS, CLIMATOLOGY, FAMILY, AGAIN)]
     missing = [one for one in chosen if not _result(setting, *one).exists()]
     share(_do, setting, [[one] for one in missing], workers, told, (0.0, 1.0), "synthetic test", len(missing),
           lambda: sum(_result(setting, *one).exists() for one in missing))  # fmt: skip
     return _write(out, {label: json.loads(_result(setting, label, path).read_text()) for label, path in chosen})
 
 
-def _result(setting: Setting, label: str, path: str) -> Path:
-    """Given weights are scored anew when their file changes."""
-    mark = f"-{int(Path(path).stat().st_mtime)}" if path else ""
+def _result(setting: Setting, label: str, given: Sequence[Path]) -> Path:
+    """Given weights are scored anew when they are others or their files change."""
+    about = "\n".join(f"{path.resolve()} {path.stat().st_mtime_ns}" for path in given)
+    mark = f"-{hashlib.sha256(about.encode()).hexdigest()[:12]}" if given else ""
     return setting.kept / f"synthetic-{label.replace(' ', '-')}{mark}.json"
 
 
-def _do(setting: Setting, chosen: list[tuple[str, str]]) -> None:
+def _do(setting: Setting, chosen: list[tuple[str, tuple[Path, ...]]]) -> None:
     torch.set_num_threads(1)
     taught = open_teaching(setting.teaching)
     train, validation, test = taught.split(setting.recipe.seed)
@@ -84,7 +92,7 @@ def _do(setting: Setting, chosen: list[tuple[str, str]]) -> None:
         name: np.sort(rng.choice(runs, min(budget.test_runs, len(runs)), replace=False))
         for name, runs in (("unseen places", test), ("unseen runs", others))
     }
-    for label, path in chosen:
+    for label, given in chosen:
         rows: list[dict[str, Any]] = []
         for split, runs in splits.items():
             if label in (FAMILY, AGAIN):
@@ -94,9 +102,10 @@ def _do(setting: Setting, chosen: list[tuple[str, str]]) -> None:
             elif label == CLIMATOLOGY:
                 rows += _rows(split, score(taught, runs, _climatology(taught, train)))
             else:
-                network = _network(setting, label, path, taught, train, validation)  # type: ignore[arg-type]
-                rows += _rows(split, score(taught, runs, of_network(network, taught, _recipe(setting, label))))  # type: ignore[arg-type]
-        target = _result(setting, label, path)
+                variant: Variant = next(v for v in VARIANTS if v == label)
+                networks = _networks(setting, variant, given, taught, train, validation)
+                rows += _rows(split, score(taught, runs, of_networks(networks, taught, _recipe(setting, variant))))
+        target = _result(setting, label, given)
         target.with_suffix(".part").write_text(json.dumps(rows))
         os.replace(target.with_suffix(".part"), target)
 
@@ -152,18 +161,21 @@ def _maize_and_soybean(taught: Teaching, runs: Runs) -> NDArray[np.bool_]:
     return np.asarray(np.all(np.isin(taught.inputs.annual["crop"][runs], MAIZE_SOYBEAN), axis=1), dtype=np.bool_)
 
 
-def of_network(network: AnyNetwork, taught: Taught, recipe: NetworkRecipe) -> Says:
-    """What a network says, after a spin-up on the first two years, with the teacher's GPP."""
+def of_networks(networks: Sequence[AnyNetwork], taught: Taught, recipe: NetworkRecipe) -> Says:
+    """What networks say in the mean, after a spin-up on the first two years, with the teacher's GPP."""
 
     def says(runs: Runs) -> Callable[[int], Made]:
         synthetic = Synthetic(taught, runs, runs, recipe)
-        box: list[Carry | None] = [None]
+        carries: list[Carry | None] = [None] * len(networks)
 
         def of_year(year: int) -> Made:
+            said = []
             with torch.inference_mode():
                 days, _ = synthetic.year(runs, year, None)
-                out, box[0] = network(days, box[0])
-            return Made(*(getattr(out, n).numpy().astype(np.float64) for n in Made.__slots__))
+                for k, network in enumerate(networks):
+                    out, carries[k] = network(days, carries[k])
+                    said.append(out)
+            return Made(*(np.mean([getattr(o, n).numpy() for o in said], axis=0, dtype=float) for n in Made.__slots__))
 
         for year in taught.years[:SPIN_UP]:
             of_year(year)
@@ -237,16 +249,31 @@ def _recipe(setting: Setting, variant: Variant) -> NetworkRecipe:
     )
 
 
-def _network(
-    setting: Setting, variant: Variant, path: str, taught: Teaching, train: Runs, validation: Runs
-) -> AnyNetwork:
-    """Of given weights, or pre-trained: closed and paper by steps 1 and 2, plain on everything at once."""
+def _networks(
+    setting: Setting, variant: Variant, given: Sequence[Path], taught: Teaching, train: Runs, validation: Runs
+) -> list[AnyNetwork]:
+    """Of given weights, or one that is pre-trained here."""
+    if not given:
+        return [_pretrained(setting, variant, taught, train, validation)]
+    found: list[AnyNetwork] = []
+    for path in given:
+        network = build(_recipe(setting, variant), setting.budget.seed)
+        try:
+            network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+        except RuntimeError as error:
+            raise BadExperiment(
+                f"The weights {path} are not those of the {variant} variant with a width of "
+                f"{setting.recipe.network.hidden}. Give the recipe that they were trained by."
+            ) from error
+        found.append(network.eval())
+    return found
+
+
+def _pretrained(setting: Setting, variant: Variant, taught: Teaching, train: Runs, validation: Runs) -> AnyNetwork:
+    """Closed and paper by steps 1 and 2, plain on everything at once; kept."""
     recipe, budget = _recipe(setting, variant), setting.budget
     network = build(recipe, budget.seed)
     own = setting.kept / f"synthetic-{variant}.pt"
-    if path:
-        network.load_state_dict(torch.load(path, weights_only=True))
-        return network.eval()
     if own.exists():
         network.load_state_dict(torch.load(own, weights_only=True))
         return network.eval()
@@ -301,4 +328,4 @@ def _write(out: Path, results: Mapping[str, list[dict[str, Any]]]) -> list[Path]
         "|GPP - Ra - Rh + NEE|, gC m-2 d-1. Overdrawn: carbon respired and harvested over the years without having "
         "been fixed, gC m-2 yr-1.\n\n" + as_table(columns, lines)
     )
-    return [written, text]
+    return [written, text, *plot_synthetic(out, {key: row[5] for key, row in of.items()}, list(results))]

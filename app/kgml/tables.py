@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .sums import Sums, total
 
 Result = dict[str, Any]
+Score = Literal["r2", "rmse", "bias"]
 
 
 def sums_in(result: Result, variable: str, gpp: str) -> Sums:
@@ -30,11 +31,11 @@ def variables_in(results: Sequence[Result]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((row["variable"], row["gpp"]) for r in results for row in r["rows"]))
 
 
-def spread(results: Sequence[Result], variable: str, gpp: str, score: Callable[[Sums], float]) -> tuple[float, ...]:
-    """(of all replicates' days together, least and greatest of one replicate)."""
+def spread(results: Sequence[Result], variable: str, gpp: str, score: Score) -> tuple[float, ...]:
+    """A score (of all replicates' days together, least and greatest of one replicate)."""
     each = [sums_in(r, variable, gpp) for r in results]
-    of_each = [score(one) for one in each if one.n]
-    return (score(total(each)), min(of_each), max(of_each)) if of_each else (float("nan"),) * 3
+    of_each = [float(getattr(one, score)) for one in each if one.n]
+    return (float(getattr(total(each), score)), min(of_each), max(of_each)) if of_each else (float("nan"),) * 3
 
 
 def write_csv(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import platform
+import time
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
+from fieldflux.app.accounts.access import Access, trouble
+from fieldflux.app.accounts.who import caller
+from fieldflux.app.database import Database
 from fieldflux.app.fill import READY, Filler
 from fieldflux.app.problems import problem_of, shorten_paths
 from fieldflux.app.reply import as_json, workspace_of
@@ -27,11 +31,17 @@ async def livez() -> Response:
 
 @router.get("/readyz", summary="Whether cubes, models and stores can be read, and what is being computed")
 async def readyz(request: Request) -> Response:
-    """200 when requests for the default cube and model can be answered; 503 with the reasons otherwise."""
+    """200 when requests for the default cube and model can be answered; 503 with the reasons otherwise. With accounts
+    on, names and reasons are for those who have a key."""
     workspace, filler = workspace_of(request), _filler(request)
     checks = await to_thread.run_sync(_checks, workspace)
+    checks += await to_thread.run_sync(_kept, request.app.state.access, workspace.settings.jobs.lease_seconds)
     filling = filler.status
-    ready = filling.state != "failed" and all(check["ok"] for check in checks)
+    # Without workers, jobs wait; all else goes on.
+    ready = filling.state != "failed" and all(check["ok"] for check in checks if check["what"] != "jobs")
+    if not caller(request).scopes:
+        told = [{"what": check["what"], "ok": check["ok"]} for check in checks]
+        return as_json({"status": "ready" if ready else "not ready", "checks": told}, 200 if ready else 503, _NEVER)
     return as_json(
         {
             "status": "ready" if ready else "not ready",
@@ -118,6 +128,37 @@ def _checks(workspace: Workspace) -> list[dict[str, Any]]:
 
     check("store", workspace.settings.cube or "default", store)
     return found
+
+
+def _kept(access: Access, lease_seconds: float) -> list[dict[str, Any]]:
+    """The database, the keys in it, and the workers' signs of life."""
+    database = access.meter.database
+    found: list[dict[str, Any]] = []
+    try:
+        found.append({"what": "database", "name": "", "ok": True, "detail": database.check()})
+        waiting, running, silent = _batches(database, lease_seconds)
+    except ValueError as error:
+        return [{"what": "database", "name": "", "ok": False, "detail": _sentence(error)}]
+    if access.ring is not None:
+        wrong = trouble(access)
+        found.append({"what": "accounts", "name": "", "ok": not wrong, "detail": wrong or "on"})
+    detail = f"{waiting} batches wait, {running} run"
+    if silent:
+        detail += f"; {silent} have had no sign of their worker for {2 * lease_seconds:.0f} s: is one running?"
+    return [*found, {"what": "jobs", "name": "", "ok": not silent, "detail": detail}]
+
+
+def _batches(database: Database, lease_seconds: float) -> tuple[int, int, int]:
+    """Batches of jobs that wait, that run, and whose worker gave no sign long after its lease ran out."""
+    from sqlalchemy import text
+
+    query = text(
+        "SELECT state, count(*), sum(CASE WHEN lease < :late THEN 1 ELSE 0 END) FROM job_batches GROUP BY state"
+    )
+    with database.read() as connection:
+        rows = connection.execute(query, {"late": time.time() - lease_seconds})
+        states = {row[0]: (int(row[1]), int(row[2] or 0)) for row in rows}
+    return states.get("queued", (0, 0))[0], *states.get("running", (0, 0))
 
 
 def _sentence(error: Exception) -> str:

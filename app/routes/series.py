@@ -1,62 +1,267 @@
-"""A field's fluxes, yields and soil carbon over time."""
+"""Fluxes, yields and soil carbon over time, of a polygon, of many, or of registered fields."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from datetime import date
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Request, Response
-from fieldflux.app.answer import Question, answered, chunks_of, is_small, question
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fieldflux.app.accounts.costs import cost_of
+from fieldflux.app.accounts.gate import charge
+from fieldflux.app.accounts.who import caller
+from fieldflux.app.answer import Question, chunks_of, found_of, is_small
 from fieldflux.app.ask import Ask
+from fieldflux.app.collection import Collection, Feature, collection, features_of
+from fieldflux.app.formats.negotiate import FORMATS, format_of
+from fieldflux.app.formats.write import written
 from fieldflux.app.middleware import timing
-from fieldflux.app.reply import as_json, workspace_of
+from fieldflux.app.problems import Refused
+from fieldflux.app.reply import same, workspace_of
+from fieldflux.tiles.steps import Step
+from pydantic import ValidationError
+
+if TYPE_CHECKING:
+    from fieldflux.tiles.zonal import Shape
 
 router = APIRouter(prefix="/v1", tags=["series"])
 
+_DESCRIBED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {found.media: {} for found in FORMATS.values()},
+        "description": "Columns over `time`, with units and origin; of many, a member of `features` for each",
+    },
+}
+FormatName = Annotated[
+    str,
+    Query(description=f"Format, instead of by `Accept`: {', '.join(FORMATS)}.", examples=["csv"], max_length=40),
+]
+
 
 @router.post(
-    "/series",
-    summary="Daily, monthly or yearly values of a field",
-    response_class=Response,
-    responses={200: {"content": {"application/json": {}}, "description": "Columns over `time`, with units and origin"}},
+    "/series", summary="Values over time of a field, or of many", response_class=Response, responses=_DESCRIBED
 )
-async def series(request: Request, ask: Ask) -> Response:
+async def series(request: Request, ask: Ask, f: FormatName = "") -> Response:
     """Means over the field's cells, weighted by the exact area covered of each; totals in tonnes of carbon beside them.
 
     What the store holds is read; a field that it does not hold is computed on the spot. A region too large for that is
-    queued, and answered with 503 and `Retry-After`.
+    queued, and answered with 503 and `Retry-After`. Of `features` or `fields`, each is answered by itself with its
+    `status`: OK, PARTIAL (not all of its land or days have values) or FAILED (with the `problem`).
     """
+    return await answer_to(request, ask, f)
+
+
+@router.get(
+    "/series",
+    summary="Values over time of one field, by address",
+    response_class=Response,
+    responses={**_DESCRIBED, 304: {"description": "The caller has it already"}},
+)
+async def series_by_address(
+    request: Request,
+    geometry: Annotated[
+        str,
+        Query(
+            description="Outline as WKT, POLYGON or MULTIPOLYGON, longitude latitude.",
+            examples=["POLYGON((-93.66 42.03, -93.65 42.03, -93.65 42.036, -93.66 42.036, -93.66 42.03))"],
+        ),
+    ] = "",
+    bbox: Annotated[
+        str, Query(description="Instead: west,south,east,north in degrees.", examples=["-93.66,42.03,-93.65,42.036"])
+    ] = "",
+    first: Annotated[date | None, Query(description="First day.")] = None,
+    last: Annotated[date | None, Query(description="Last day, included.")] = None,
+    years: Annotated[str, Query(description="Years instead: 2021, or 2019,2020, or 2019-2021.", max_length=400)] = "",
+    variables: Annotated[
+        str, Query(description="Variables, with commas between.", examples=["gpp,reco,nee"], max_length=2000)
+    ] = "gpp,reco,nee",
+    step: Annotated[Step, Query(description="Step of time.")] = "day",
+    statistics: Annotated[
+        str, Query(description="Statistics over cells: std,min,max,q05.", examples=["std,q05,q95"], max_length=400)
+    ] = "",
+    units: Annotated[
+        str,
+        Query(description="Units: variable:unit, with commas between.", examples=["nee:tCO2 ha-1"], max_length=2000),
+    ] = "",
+    intervals: Annotated[bool, Query(description="With intervals.")] = True,
+    level: Annotated[float, Query(description="Level of the intervals.", gt=0, lt=1)] = 0.9,
+    cube: Annotated[str, Query(description="Cube; the default one if empty.")] = "",
+    model: Annotated[str, Query(description="Model, as name or name/version; the default one if empty.")] = "",
+    f: FormatName = "",
+) -> Response:
+    """The same answer as POST /v1/series. It carries a strong `ETag` of the question and the store's snapshot: asked
+    again with `If-None-Match`, it is answered with 304 before anything is read."""
+    ask = _ask(
+        geometry=_outline(geometry, bbox),
+        first=first,
+        last=last,
+        years=_years(years),
+        variables=tuple(name.strip() for name in variables.split(",") if name.strip()),
+        step=step,
+        statistics=tuple(name.strip() for name in statistics.split(",") if name.strip()),
+        units=_units(units),
+        intervals=intervals,
+        level=level,
+        cube=cube,
+        model=model,
+    )
+    return await answer_to(request, ask, f)
+
+
+async def answer_to(request: Request, ask: Ask, f: str = "") -> Response:
+    """The response to a question, in the format that the request asks for. A GET may be answered with 304."""
     from fieldflux.tiles.series import Unanswerable
 
+    format = format_of(f or request.query_params.get("f", ""), request.headers.get("accept"))
     stages = timing(request.scope)
-    workspace = workspace_of(request)
     started = perf_counter()
-    asked = question(workspace, ask)
-    small = is_small(asked)
+    asked = await _checked(request, ask)
     checked = perf_counter()
     stages["check"] = 1000 * (checked - started)
+    tag = f'"{hashlib.sha256(f"{asked.key} {format.name}".encode()).hexdigest()[:32]}"'
+    reading = request.method in ("GET", "HEAD")
+    headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "no-cache" if reading else "no-store"}
+    if reading and same(request, tag):
+        return Response(status_code=304, headers=headers)
+    charge(request, cost_of(asked))
+
+    def work() -> tuple[bytes, list[Feature]]:
+        features = _read(asked)
+        return written(asked, features, format), features
+
     try:
-        if small:
-            found = answered(asked)
+        if asked.alone and is_small(_one(asked)) and format.name == "json" and not asked.request.statistics:
+            body, features = work()
         else:
-            key = ("series", asked.key)
-            found = await request.app.state.flights.run(key, request.app.state.pool, lambda: answered(asked))
+            key = ("series", asked.key, format.name)
+            body, features = await request.app.state.flights.run(key, request.app.state.pool, work)
     except Unanswerable as error:
         if error.code == "not-computed-yet":
             await to_thread.run_sync(_queue, request, asked, error.chunks)
         raise
     stages["series"] = 1000 * (perf_counter() - checked)
-    return as_json(found, headers={"Cache-Control": "no-store"})
+    late = [feature for feature in features if feature.problem and feature.problem.kind.slug == "not-computed-yet"]
+    if late:
+        chunks = sorted({chunk for feature in late for chunk in feature.chunks})
+        await to_thread.run_sync(_queue, request, asked, chunks)
+        headers |= {"Retry-After": str(late[0].problem.kind.retry_after if late[0].problem else 10)}
+    return Response(body, 200, headers, format.content_type)
 
 
-def _queue(request: Request, asked: Question, chunks: Any) -> None:
+async def _checked(request: Request, ask: Ask) -> Collection:
+    workspace = workspace_of(request)
+    if ask.geometry is not None:
+        return collection(workspace, ask)
+    # Databases block, and many outlines take their time.
+    database = getattr(request.app.state, "database", None)
+    return await to_thread.run_sync(collection, workspace, ask, database, caller(request).tenant)
+
+
+def _read(asked: Collection) -> list[Feature]:
+    if asked.alone:
+        return [Feature(asked.given[0], found_of(_one(asked)))]
+    return features_of(asked)
+
+
+def _one(asked: Collection) -> Question:
+    shape = asked.given[0].shape
+    assert shape is not None
+    return Question(asked.place, asked.source, asked.request, shape, asked.units)
+
+
+def _queue(request: Request, asked: Collection, chunks: Sequence[tuple[int, int, int]]) -> None:
     """Queue what a large question lacks, unless the filling comes to it anyway. Raises StoreReadOnly, StoreFull."""
     if request.app.state.filler.running:
         return
     workspace = workspace_of(request)
     queue = workspace.queue(asked.place)
     if asked.source.store is None:
-        chunks = chunks_of(asked, workspace.store_to_fill(asked.place))
+        store = workspace.store_to_fill(asked.place)
+        chunks = [c for shape in _shapes(asked) for c in chunks_of(_about(asked, shape), store)]
     for year, row, col in chunks:
         queue.request(row, col, year)
+
+
+def _shapes(asked: Collection) -> list[Shape]:
+    from fieldflux.tiles.zonal import BadGeometry, coverages
+
+    shapes = [given.shape for given in asked.given if given.shape is not None]
+    source = asked.source
+    cube = source.cube
+    found = coverages(
+        shapes, cube.grid, cube.window, source.mask(), limits=source.limits, memory=source.memory, place=cube.hash
+    )
+    return [shape for shape, cover in zip(shapes, found, strict=True) if not isinstance(cover, BadGeometry)]
+
+
+def _about(asked: Collection, shape: Shape) -> Question:
+    from dataclasses import replace
+
+    return Question(asked.place, asked.source, replace(asked.request, geometry=shape), shape)
+
+
+# What is read from an address
+
+
+def _ask(**members: Any) -> Ask:
+    try:
+        return Ask(**members)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**e, "loc": ("query", *e["loc"])} for e in error.errors(include_url=False)]
+        ) from error
+
+
+def _outline(geometry: str, bbox: str) -> dict[str, Any]:
+    import shapely
+
+    if bool(geometry) == bool(bbox):
+        raise Refused("invalid-geometry", "Give either `geometry`, as WKT, or `bbox`, as west,south,east,north.")
+    if bbox:
+        try:
+            west, south, east, north = (float(part) for part in bbox.split(","))
+        except ValueError:
+            raise Refused(
+                "invalid-geometry",
+                "`bbox` is four numbers, west,south,east,north, as in -93.66,42.03,-93.65,42.036; given: "
+                f"'{bbox[:80]}'.",
+            ) from None
+        if not (west < east and south < north):
+            raise Refused(
+                "invalid-geometry",
+                f"`bbox` goes from west to east and south to north; given: {west:g},{south:g},{east:g},{north:g}.",
+            )
+        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+        return {"type": "Polygon", "coordinates": [ring]}
+    try:
+        found = shapely.from_wkt(geometry)
+    except shapely.GEOSException as error:
+        raise Refused("invalid-geometry", f"`geometry` is not WKT: {str(error)[:200].rstrip('.')}.") from None
+    given: dict[str, Any] = shapely.geometry.mapping(found)
+    return given
+
+
+def _years(given: str) -> tuple[int, ...] | None:
+    if not given:
+        return None
+    found: list[int] = []
+    for part in given.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and len(first) == 4 and (not dash or (last.isdecimal() and len(last) == 4))):
+            raise Refused("invalid-dates", f"`years` are as in 2021, 2019,2020 or 2019-2021; given: '{given[:80]}'.")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)
+
+
+def _units(given: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in given.split(","))):
+        name, colon, unit = part.partition(":")
+        if not colon or not unit.strip():
+            raise Refused("unknown-unit", f"`units` are as in nee:tCO2 ha-1,et:mm; given: '{part[:80]}'.")
+        found[name.strip()] = unit.strip()
+    return found

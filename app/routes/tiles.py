@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from fieldflux.app.accounts.who import carried
 from fieldflux.app.drawn import TileAsk, drawn
 from fieldflux.app.look import MapQuery, TileJsonQuery
 from fieldflux.app.picture import default_of, latest_of, served, style_of, when_of
@@ -74,9 +75,9 @@ async def tilejson(request: Request, name: VariableName, asked: Annotated[TileJs
     store = workspace.store(place)
     west, south, east, north = place.cube.bounds_lonlat()
     years = place.cube.years
-    query = {"cube": place.cube.id, "model": place.card.id, **_changes(asked)}
+    query = {"cube": place.cube.id, "model": place.card.id, **_changes(asked), **carried(request)}
     legend = request.url_for("legend", name=v.name, format="svg").include_query_params(
-        **_changes(asked), when=asked.when or default_of(place, v)
+        **_changes(asked), when=asked.when or default_of(place, v), **carried(request)
     )
     return as_json(
         {
@@ -115,7 +116,7 @@ async def tilejson(request: Request, name: VariableName, asked: Annotated[TileJs
             "snapshot": store.snapshot if store else None,
             "edition": store.edition if store else None,
         },
-        headers={"Cache-Control": "no-cache"},
+        headers={"Cache-Control": "private, no-cache" if carried(request) else "no-cache"},
     )
 
 
@@ -242,7 +243,8 @@ def _elsewhere(
     model: str,
 ) -> Response:
     z, x, y = at
-    query = {"cube": cube, "model": model, **_changes(asked)} | ({"size": asked.size} if asked.size != 256 else {})
+    query: dict[str, Any] = {"cube": cube, "model": model, **_changes(asked), **carried(request)}
+    query |= {"size": asked.size} if asked.size != 256 else {}
     address = request.url_for(
         "versioned_tile", snapshot=edition, name=v.name, when=when, z=z, x=x, y=y, format=format
     ).include_query_params(**query)

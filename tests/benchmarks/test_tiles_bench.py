@@ -20,6 +20,7 @@ from fieldflux.tiles.packing import FILL
 from fieldflux.tiles.palettes import style_of
 from fieldflux.tiles.png import palette_png, palette_webp
 from fieldflux.tiles.store import Store
+from fieldflux.tiles.when import Difference, When, parse
 
 from .synthetic import WINDOW, make_store, row, timed
 
@@ -51,8 +52,27 @@ def test_tiles(tmp_path: Path) -> None:
             f"{len(draw(warm, 'webp').content) / 1024:.0f} KiB",
         )  # type: ignore[misc]
         row(f"z{z} warm, png, 512 px", timed(lambda d=draw, m=warm: d(m, "png", 512)))  # type: ignore[misc]
+    times(store, lon, lat)
     stages(store, lon, lat)
     beside_rio_tiler(store, lon, lat, tmp_path)
+
+
+def times(store: Store, lon: float, lat: float) -> None:
+    print("\nother times, z10, png: first drawn from the store, then from what is kept")
+    at = tile_at(lon, lat, 10)
+    for text, when in (
+        ("a month", parse("2020-07")),
+        ("half a year", parse("2020-04..2020-09")),
+        ("a year", 2020),
+        ("a day less another", Difference(DAY, date(2020, 7, 1))),
+    ):
+
+        def draw(memory: Lru, when: When = when) -> render.Tile:
+            return render.tile(store, "nee", when, 10, at.x, at.y, memory=memory)
+
+        warm = Lru(64 << 20)
+        row(f"{text}, first", timed(lambda d=draw: d(Lru(64 << 20)), 5))  # type: ignore[misc]
+        row(f"{text}, warm", timed(lambda d=draw, m=warm: d(m)))  # type: ignore[misc]
 
 
 def stages(store: Store, lon: float, lat: float) -> None:

@@ -70,7 +70,8 @@ def teach_with(
         raise BadTeaching(f"The teacher must be an agro-ecosystem model; '{recipe.teacher}' is none.")
     years = tuple(range(recipe.years[0], recipe.years[1] + 1))
     table, of_row, leap = weather_table(sources)
-    plan = _Plan(recipe, model.card, np.asarray(model.table), tuple(sources), years, table, of_row, leap)
+    calibrated = _members(np.asarray(model.table), recipe)
+    plan = _Plan(recipe, model.card, calibrated, tuple(sources), years, table, of_row, leap)
     with disk_faults("the teaching set", folder):
         _begin(plan, folder)
         if not (folder / RUNS).is_file():
@@ -88,6 +89,16 @@ def teach_with(
                 progress((chunk + 1) / recipe.chunks, f"running the teachers: {made} of {recipe.runs} runs")
             _finish(plan, folder)
     return open_teaching(folder)
+
+
+def _members(table: Floats, recipe: TeachingRecipe) -> Floats:
+    if recipe.member is None:
+        return table
+    if recipe.member >= len(table):
+        raise BadTeaching(
+            f"The recipe's member is {recipe.member}; the members of '{recipe.teacher}' are 0 to {len(table) - 1}."
+        )
+    return table[recipe.member : recipe.member + 1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

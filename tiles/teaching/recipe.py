@@ -50,6 +50,8 @@ class TeachingRecipe(_Part):
     teacher: str = "agroecosystem/1"
     per_teacher: int = Field(default=35, ge=1, le=500)
     """Runs that share one set of the teacher's parameters."""
+    member: int | None = Field(default=None, ge=0)
+    """The calibrated member from which every teacher is moved; a random one for each where not given."""
     scatter: float = Field(default=0.35, ge=0)
     """Standard deviation of the teachers around the calibrated members, in logits of the learned bounds."""
     eta_h_scatter: float = Field(default=0.3, ge=0)

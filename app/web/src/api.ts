@@ -8,6 +8,7 @@ export interface Variable {
   unit: string;
   units: { day: string; month: string; year: string; total: string };
   period: 'day' | 'year' | 'static';
+  digits: number;
   over_time: 'sum' | 'mean' | 'last';
   sign: string;
 }
@@ -23,6 +24,10 @@ export interface Cube {
   outline: string | null;
   fields: string | null;
   grid: GridInfo;
+  /** Inputs that it has: name and unit. */
+  inputs: Record<string, string>;
+  licence: string;
+  sources: { name?: string; title?: string; licence?: string; statement?: string }[];
 }
 
 export interface Model {
@@ -30,6 +35,81 @@ export interface Model {
   id: string;
   title: string;
   outputs: string[];
+}
+
+/** What is told of a model: where its numbers come from, how well it did, what is known to be wrong. */
+export interface Card {
+  name: string;
+  version: string;
+  title: string;
+  description: string;
+  members: number;
+  needs_daily: string[];
+  needs_annual: string[];
+  needs_static: string[];
+  domain: { crops: string[]; climates: string; years: string };
+  scores: Score[];
+  known_faults: string[];
+  data: { name: string; source: string; licence: string; used_for: string }[];
+  licence: string;
+  made: string;
+}
+
+export interface Score {
+  variable: string;
+  metric: string;
+  value: number;
+  unit: string;
+  split: string;
+  data: string;
+  n: number;
+  baseline: Record<string, number>;
+}
+
+export interface Palette {
+  name: string;
+  kind: 'sequential' | 'diverging';
+  colors: string[];
+}
+
+/** What tiles are of, and in which colours; empty parts are the server's own. */
+export interface Picture {
+  variable: string;
+  when: string;
+  minus: string;
+  anomaly: string;
+  cube: string;
+  model: string;
+  palette: string;
+  range: string;
+}
+
+export interface Season {
+  year: number;
+  name: string | null;
+  fraction: number;
+  sown: string | null;
+  harvested: string | null;
+}
+
+/** A field that was registered. */
+export interface Mine {
+  id: string;
+  name: string;
+  area_ha: number;
+  geometry: GeoJSON.Geometry;
+  bounds: [number, number, number, number];
+  notes: string[];
+}
+
+export interface Upload {
+  created: number;
+  updated: number;
+  unchanged: number;
+  rejected: number;
+  ids: string[];
+  /** What is wrong with the first that were rejected, and what to know about the others. */
+  faults: string[];
 }
 
 export interface Status {
@@ -55,7 +135,13 @@ export interface Stop {
 }
 
 export interface Legend {
+  variable: string;
+  title: string;
+  /** What the values are, as in "difference between". */
+  of: string;
   unit: string;
+  sign: string;
+  ticks: { value: number; label: string }[];
   low: number;
   high: number;
   stops: Stop[];
@@ -102,7 +188,7 @@ export interface SeriesRequest {
   first: string;
   last: string;
   variables: string[];
-  step: 'day' | 'year';
+  step: 'day' | 'month' | 'year';
   cube: string;
   model: string;
 }
@@ -121,10 +207,10 @@ export class Problem extends Error {
 
 type Json = Record<string, any>;
 
-async function ask(path: string, init: RequestInit = {}): Promise<any> {
+async function reach(path: string, init: RequestInit = {}): Promise<Response> {
   let reply: Response;
   try {
-    reply = await fetch(path, { ...init, headers: { accept: 'application/json', ...init.headers } });
+    reply = await fetch(path, init);
   } catch (error) {
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
     throw new Problem(
@@ -134,7 +220,7 @@ async function ask(path: string, init: RequestInit = {}): Promise<any> {
       null,
     );
   }
-  if (reply.ok) return reply.json();
+  if (reply.ok) return reply;
   const body: Json = await reply.json().catch(() => ({}));
   const wait = Number(reply.headers.get('retry-after') ?? NaN);
   throw new Problem(
@@ -143,6 +229,11 @@ async function ask(path: string, init: RequestInit = {}): Promise<any> {
     reply.status,
     Number.isFinite(wait) ? wait : null,
   );
+}
+
+async function ask(path: string, init: RequestInit = {}): Promise<any> {
+  const reply = await reach(path, { ...init, headers: { accept: 'application/json', ...init.headers } });
+  return reply.status === 204 ? null : reply.json();
 }
 
 const query = (values: Record<string, string>): string => {
@@ -162,6 +253,9 @@ export async function cubes(): Promise<Catalogue<Cube>> {
       bounds: c.bounds,
       outline: c.outline,
       fields: c.fields,
+      inputs: c.inputs,
+      licence: c.licence,
+      sources: c.sources,
       grid: { ...NATIONAL_GRID, crs: c.crs, size: c.cell_m },
     }),
   );
@@ -193,14 +287,100 @@ export async function status(): Promise<Status> {
   return ask('v1/status');
 }
 
-/** What TileJSON says about the tiles of a variable, by day or by year. */
-export async function tiles(variable: string, when: string, cube: string, model: string): Promise<Tiles> {
-  return ask(`v1/tiles/${variable}/tilejson.json${query({ when, cube, model })}`);
+const asked = (picture: Picture): Record<string, string> => ({
+  cube: picture.cube,
+  model: picture.model,
+  minus: picture.minus,
+  anomaly: picture.anomaly,
+  colormap: picture.palette,
+  range: picture.range,
+});
+
+/** What TileJSON says about the tiles of a picture. */
+export async function tiles(picture: Picture): Promise<Tiles> {
+  return ask(`v1/tiles/${picture.variable}/tilejson.json${query({ when: picture.when, ...asked(picture) })}`);
 }
 
-export function tileUrl(variable: string, when: string, cube: string, model: string, snapshot: string): string {
+export function tileUrl(picture: Picture, snapshot: string): string {
   const at = new URL('v1/tiles/', document.baseURI);
-  return `${at}${variable}/${when}/{z}/{x}/{y}.png${query({ cube, model, v: snapshot })}`;
+  // Cells have straight edges, which a dense screen shows as such only in dense tiles.
+  const dense = devicePixelRatio > 1.5 ? '@2x' : '';
+  return `${at}${picture.variable}/${picture.when}/{z}/{x}/{y}${dense}.png${query({ ...asked(picture), v: snapshot })}`;
+}
+
+/** The address of one tile's values, float32 in NumPy's own format. */
+export function valuesUrl(picture: Picture, z: number, x: number, y: number): string {
+  const { cube, model, minus, anomaly } = asked(picture) as { cube: string; model: string; minus: string; anomaly: string };
+  return `v1/tiles/${picture.variable}/${picture.when}/${z}/${x}/${y}.npy${query({ cube, model, minus, anomaly })}`;
+}
+
+export async function palettes(): Promise<Palette[]> {
+  return (await ask('v1/styles')).palettes;
+}
+
+export async function card(model: string): Promise<Card> {
+  return ask(`v1/models/${model}`);
+}
+
+const json = (method: string, body: unknown, signal?: AbortSignal): RequestInit => ({
+  method,
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+  ...(signal ? { signal } : {}),
+});
+
+/** The crops of a polygon with their days of sowing and harvest. */
+export async function calendar(geometry: GeoJSON.Geometry, cube: string, signal: AbortSignal): Promise<Season[]> {
+  return (await ask('v1/calendar', json('POST', { geometry, cube }, signal))).seasons;
+}
+
+const toMine = (f: Json): Mine => ({
+  id: f.id,
+  name: String(f.properties?.name ?? f.external_id ?? 'Unnamed field'),
+  area_ha: f.area_ha,
+  geometry: f.geometry,
+  bounds: f.bbox,
+  notes: f.notes ?? [],
+});
+
+/** One's own fields, the first thousand, and whether there are more. */
+export async function myFields(): Promise<{ fields: Mine[]; more: boolean }> {
+  const reply = await ask('v1/fields?limit=1000');
+  return { fields: reply.items.map(toMine), more: reply.next !== null };
+}
+
+export async function myField(id: string): Promise<Mine> {
+  return toMine(await ask(`v1/fields/${encodeURIComponent(id)}`));
+}
+
+export async function register(body: Blob | string, type: string): Promise<Upload> {
+  const reply = await ask('v1/fields', { method: 'POST', headers: { 'content-type': type }, body });
+  const told: string[] = reply.features
+    .filter((f: Json) => f.problem)
+    .map((f: Json) => `${f.external_id ?? `Feature ${f.index + 1}`}: ${f.problem.detail ?? f.problem.title}`);
+  const ids: string[] = reply.features.filter((f: Json) => f.id).map((f: Json) => f.id);
+  const { created, updated, unchanged, rejected } = reply;
+  return { created, updated, unchanged, rejected, ids, faults: [...new Set(told)] };
+}
+
+export async function rename(id: string, name: string): Promise<Mine> {
+  return toMine(await ask(`v1/fields/${encodeURIComponent(id)}`, json('PATCH', { properties: { name } })));
+}
+
+export async function remove(id: string): Promise<void> {
+  await ask(`v1/fields/${encodeURIComponent(id)}`, { method: 'DELETE' });
+}
+
+/** The address of the vector tiles of one's own fields. `edition` changes when they do. */
+export function mineUrl(variable: string, when: string, cube: string, model: string, edition: string): string {
+  const at = new URL('v1/fields/tiles/', document.baseURI);
+  return `${at}{z}/{x}/{y}.mvt${query({ variable, when, cube, model, edition })}`;
+}
+
+/** An answer as a file that the server writes. */
+export async function seriesFile(request: SeriesRequest, format: string): Promise<Blob> {
+  const reply = await reach(`v1/series?f=${format}`, json('POST', request));
+  return reply.blob();
 }
 
 /** Whether the middle of a cube is computed for a day or year: told by a tile's headers. */
@@ -215,14 +395,7 @@ export async function computed(variable: string, when: string, cube: Cube, model
 }
 
 export async function series(request: SeriesRequest, signal: AbortSignal): Promise<Series> {
-  return toSeries(
-    await ask('v1/series', {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(request),
-      signal,
-    }),
-  );
+  return toSeries(await ask('v1/series', json('POST', request, signal)));
 }
 
 function toSeries(s: Json): Series {

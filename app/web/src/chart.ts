@@ -1,10 +1,10 @@
-/** The daily chart: one variable with its interval, or the carbon balance of three; linked to the day on the map. */
+/** The daily chart: variables with their intervals, on two axes at most, over the crops' calendar; linked to the map's day. */
 
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import type { Column, Series } from './api';
+import type { Column, Season, Series } from './api';
 import { h, say } from './dom';
-import { dayNumber, dayOf, inShort, number, unit, unitText } from './format';
+import { dayNumber, dayOf, inShort, inShortDay, number, unit, unitText } from './format';
 import { color, onTheme } from './theme';
 
 export interface Line {
@@ -17,6 +17,8 @@ const DAY = 86400;
 
 export class Chart {
   readonly node = h('div', { class: 'chart' });
+  /** The crops below the days: a strip that moves with the chart. */
+  readonly strip = h('div', { class: 'calendar', role: 'img' });
   private plot: uPlot | null = null;
   private tip = h('div', { class: 'chart-tip', hidden: true });
   private lines: Line[] = [];
@@ -24,6 +26,7 @@ export class Chart {
   private shownDay = 0;
   private span: [number, number] | null = null;
   private cursor = -1;
+  private seasons: Season[] = [];
   onDay: (day: string) => void = () => {};
 
   constructor() {
@@ -39,10 +42,10 @@ export class Chart {
     this.series = series;
     this.lines = lines;
     this.span = span;
-    const names = lines.map((l) => l.label).join(', ');
+    const names = lines.map((l) => `${l.label} (${unitText(this.unitOf(l))})`).join(', ');
     this.node.setAttribute(
       'aria-label',
-      `Daily chart of ${names}, ${unitText(this.unit)}. Left and right arrow keys read the days, Enter shows the day on the map.`,
+      `Daily chart of ${names}. Left and right arrow keys read the days, Enter shows the day on the map.`,
     );
     this.build();
   }
@@ -53,8 +56,54 @@ export class Chart {
     this.plot?.redraw(false);
   }
 
-  private get unit(): string {
-    return this.series?.units[this.lines[0]?.name ?? ''] ?? '';
+  /** The seasons of crops on the land. */
+  calendar(seasons: Season[]): void {
+    this.seasons = seasons;
+    const words = seasons.map((s) => {
+      const dates = s.sown && s.harvested ? `, sown ${inShortDay(s.sown)}, harvested ${inShortDay(s.harvested)}` : '';
+      return `${s.year} ${s.name ?? 'another crop'}${s.fraction < 0.95 ? ` on ${number(100 * s.fraction, 0)} %` : ''}${dates}`;
+    });
+    this.strip.setAttribute('aria-label', `Crop calendar: ${words.join('; ') || 'no crops are known'}.`);
+    this.strip.hidden = !seasons.length;
+    this.stripes();
+  }
+
+  /** The chart as it is seen. */
+  get canvas(): HTMLCanvasElement | null {
+    return this.node.querySelector('canvas');
+  }
+
+  private unitOf(line: Line): string {
+    return this.series?.units[line.name] ?? '';
+  }
+
+  /** Units in the order of their axes: the first on the left. */
+  private get units(): string[] {
+    return [...new Set(this.lines.map((l) => this.unitOf(l)))];
+  }
+
+  private stripes(): void {
+    const u = this.plot;
+    if (!u || !this.seasons.length) {
+      this.strip.replaceChildren();
+      return;
+    }
+    const [left, wide] = [u.bbox.left / devicePixelRatio, u.bbox.width / devicePixelRatio];
+    const of = (day: string): number => left + Math.max(0, Math.min(wide, u.valToPos(dayNumber(day) * DAY, 'x')));
+    const bars = this.seasons.flatMap((s) => {
+      const from = of(s.sown ?? `${s.year}-01-01`);
+      const to = of(s.harvested ?? `${s.year}-12-31`);
+      if (to - from < 2) return [];
+      const second = this.seasons.some((o) => o.year === s.year && o !== s && o.fraction >= s.fraction && this.seasons.indexOf(o) < this.seasons.indexOf(s));
+      if (second) return [];
+      const name = s.name ?? 'other crop';
+      const dates = s.sown && s.harvested ? `: sown ${inShortDay(s.sown)}, harvested ${inShortDay(s.harvested)}` : '';
+      const label = to - from > 6.4 * name.length + 8 ? name : to - from > 16 ? name.slice(0, 1) : '';
+      return [
+        h('span', { class: `crop-${s.name ?? 'other'}`, style: `left:${from.toFixed(1)}px;width:${(to - from).toFixed(1)}px`, title: `${name}${s.fraction < 0.95 ? `, ${number(100 * s.fraction, 0)} % of the land` : ''}${dates}` }, label.replaceAll('_', ' ')),
+      ];
+    });
+    this.strip.replaceChildren(...bars);
   }
 
   private build(): void {
@@ -65,22 +114,24 @@ export class Chart {
     if (!series || !this.lines.length || !this.node.clientWidth) return;
     const x = series.time.map((day) => dayNumber(day) * DAY);
     const data: Column[] = [];
+    const units = this.units;
     const shown: uPlot.Series[] = [{}];
     const bands: uPlot.Band[] = [];
     for (const line of this.lines) {
       const values = series.values[line.name];
       if (!values) continue;
       const stroke = color(line.tint);
+      const scale = units.indexOf(this.unitOf(line)) === 1 ? 'y2' : 'y';
       const [low, high] = [series.low[line.name], series.high[line.name]];
       if (low && high) {
         const at = data.length + 1;
         data.push(high, low);
-        shown.push({ show: true, stroke: 'transparent', points: { show: false } });
-        shown.push({ show: true, stroke: 'transparent', points: { show: false } });
+        shown.push({ show: true, scale, stroke: 'transparent', points: { show: false } });
+        shown.push({ show: true, scale, stroke: 'transparent', points: { show: false } });
         bands.push({ series: [at, at + 1], fill: `${stroke}33` });
       }
       data.push(values);
-      shown.push({ label: line.label, stroke, width: 1.5, points: { show: false } });
+      shown.push({ label: line.label, scale, stroke, width: 1.5, points: { show: false } });
     }
     const axis = color('muted');
     const grid = { stroke: color('line'), width: 1 };
@@ -103,6 +154,9 @@ export class Chart {
           ],
         },
         { stroke: axis, grid, ticks: { ...grid, size: 4 }, font: FONT, size: 42, space: 26, values: (_, at) => at.map((v) => number(v, tidy(at))) },
+        ...(units.length > 1
+          ? [{ scale: 'y2', side: 1, stroke: axis, grid: { show: false }, ticks: { ...grid, size: 4 }, font: FONT, size: 46, space: 26, values: (_: uPlot, at: number[]) => at.map((v) => number(v, tidy(at))) } as uPlot.Axis]
+          : []),
       ],
       cursor: {
         y: false,
@@ -113,10 +167,13 @@ export class Chart {
         setCursor: [(u) => this.tell(u)],
         drawClear: [(u) => this.zero(u)],
         draw: [(u) => this.today(u)],
+        setScale: [(_, key) => key === 'x' && queueMicrotask(() => this.stripes())],
+        setSize: [() => queueMicrotask(() => this.stripes())],
       },
     };
     this.plot = new uPlot(options, [x, ...data] as uPlot.AlignedData, this.node);
     this.plot.over.append(this.tip);
+    this.stripes();
     let down = 0;
     this.plot.over.addEventListener('mousedown', (e) => (down = e.clientX));
     this.plot.over.addEventListener('click', (e) => {
@@ -189,9 +246,15 @@ export class Chart {
         h('span', {}, line.label),
         h('b', {}, number(s.values[line.name]?.[at])),
         range && h('small', {}, `${number(low)} to ${number(high)}`),
+        this.units.length > 1 && h('small', {}, unit(this.unitOf(line))),
       );
     });
-    return [h('div', { class: 'tip-day' }, inShort(dayNumber(s.time[at]!) * DAY)), ...rows, h('div', { class: 'tip-unit' }, unit(this.unit))];
+    const crops = this.seasons.filter((c) => c.sown && c.harvested && s.time[at]! >= c.sown && s.time[at]! <= c.harvested);
+    return [
+      h('div', { class: 'tip-day' }, inShort(dayNumber(s.time[at]!) * DAY), crops[0] ? h('small', {}, ` ${crops[0].name ?? 'other crop'}`) : null),
+      ...rows,
+      this.units.length === 1 && h('div', { class: 'tip-unit' }, unit(this.units[0]!)),
+    ].filter((row): row is HTMLDivElement => row !== false);
   }
 
   private key(e: KeyboardEvent): void {

@@ -20,9 +20,11 @@ export function toCsv(series: Series): string {
   return `${lines.join('\n')}\n`;
 }
 
-export function download(name: string, type: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  const link = h('a', { href: url, download: name });
-  link.click();
-  URL.revokeObjectURL(url);
+export function download(name: string, content: Blob): void {
+  const url = URL.createObjectURL(content);
+  h('a', { href: url, download: name }).click();
+  // A browser may begin to read it only after this.
+  window.setTimeout(() => URL.revokeObjectURL(url), 30_000);
 }
+
+export const asText = (type: string, text: string): Blob => new Blob([text], { type });

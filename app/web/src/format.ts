@@ -46,6 +46,12 @@ export const isDay = (text: string): boolean => /^\d{4}-\d{2}-\d{2}$/.test(text)
 const longDay = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'long', year: 'numeric', timeZone: 'UTC' });
 const shortDay = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' });
 
+const longMonth = new Intl.DateTimeFormat('en-GB', { month: 'long', year: 'numeric', timeZone: 'UTC' });
+
+export const monthInWords = (day: string): string => longMonth.format(new Date(`${day.slice(0, 7)}-10T00:00:00Z`));
+export const spanInWords = (first: string, last: string): string =>
+  shortDay.formatRange(new Date(`${first}T00:00:00Z`), new Date(`${last}T00:00:00Z`));
+export const inShortDay = (day: string): string => shortDay.format(new Date(`${day}T00:00:00Z`));
 export const inWords = (day: string): string => longDay.format(new Date(`${day}T00:00:00Z`));
 export const inShort = (seconds: number): string => shortDay.format(new Date(seconds * 1000));
 

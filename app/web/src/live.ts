@@ -6,7 +6,7 @@
 import * as api from './api';
 import { el } from './dom';
 import { sentence } from './format';
-import type { State, View } from './state';
+import { inYear, whenOf, type State, type View } from './state';
 
 const BUSY = 2000;
 const IDLE = 15000;
@@ -16,18 +16,18 @@ export class Live {
   snapshot = '';
   private timer = 0;
   private asking = false;
-  private moved: Pick<View, 'day' | 'year'> | null = null;
+  private moved: Pick<View, 'day'> | null = null;
 
   constructor(
     private state: State,
     private cube: () => api.Cube,
     private following: boolean,
-    private inYear: (day: string, year: number) => string,
+    private yearly: (variable: string) => boolean,
     private changed: () => void,
     private trouble: (error: unknown) => void,
   ) {
     state.listen((now, before) => {
-      const chosen = now.day !== before.day || now.year !== before.year;
+      const chosen = now.day !== before.day;
       if (now.cube !== before.cube || (chosen && now.day !== this.moved?.day)) this.following = false;
     });
   }
@@ -55,7 +55,8 @@ export class Live {
       this.tell(status, filling && !(await this.there(this.state.now)));
       const { variable, cube, model } = this.state.now;
       const standard = status.cube === cube && status.model === model;
-      const seen = standard ? status.snapshot : (await api.tiles(variable, this.when(this.state.now), cube, model)).snapshot;
+      const picture = { variable, when: this.when(this.state.now), minus: '', anomaly: '', cube, model, palette: '', range: '' };
+      const seen = standard ? status.snapshot : (await api.tiles(picture)).snapshot;
       this.snapshot = seen ?? '';
     } catch (error) {
       this.trouble(error);
@@ -65,11 +66,11 @@ export class Live {
     this.ask(busy ? BUSY : IDLE);
   }
 
-  private when(view: Pick<View, 'by' | 'day' | 'year'>): string {
-    return view.by === 'day' ? view.day : String(view.year);
+  private when(view: Pick<View, 'by' | 'day' | 'until' | 'variable'>): string {
+    return whenOf(view, this.yearly(view.variable));
   }
 
-  private there(view: Pick<View, 'variable' | 'by' | 'day' | 'year' | 'model'>): Promise<boolean> {
+  private there(view: Pick<View, 'variable' | 'by' | 'day' | 'until' | 'model'>): Promise<boolean> {
     return api.computed(view.variable, this.when(view), this.cube(), view.model);
   }
 
@@ -78,19 +79,19 @@ export class Live {
     const asked = this.state.now;
     let newest = years[0]!;
     for (const year of [...years].reverse()) {
-      if (await this.there({ ...asked, day: this.inYear(asked.day, year), year })) {
+      if (await this.there({ ...asked, day: inYear(asked.day, year), until: inYear(asked.until, year) })) {
         newest = year;
         break;
       }
     }
     if (!this.following || this.state.now !== asked) return;
-    this.moved = { day: this.inYear(asked.day, newest), year: newest };
+    this.moved = { day: inYear(asked.day, newest) };
     this.state.set(this.moved);
   }
 
   private tell(status: api.Status, lacking: boolean): void {
-    const { by, day, year } = this.state.now;
-    const missing = this.following ? '' : `${by === 'day' ? day.slice(0, 4) : year} is still to come. `;
+    const { day } = this.state.now;
+    const missing = this.following ? '' : `${day.slice(0, 4)} is still to come. `;
     showStatus(status, lacking ? `${missing}Fields answer already: click one.` : '');
   }
 }

@@ -1,18 +1,28 @@
 /** The page: reads the address and the API, and joins map, panels and state. */
 
 import './style.css';
+import { lacking, showAbout, sureness } from './about';
 import * as api from './api';
 import { cellAt } from './albers';
+import { Compare, mainPicture, rightPicture, timeInWords, yearApart } from './compare';
+import { download } from './download';
 import { el, fill, h, say, throttle } from './dom';
 import { Draw } from './draw';
-import { capital, dayOf, dayNumber, isDay, sentence } from './format';
+import { capital, sentence, unit } from './format';
+import { geotiff } from './geotiff';
 import { showLegend } from './legend';
 import { Live, showStatus } from './live';
+import { Look } from './look';
 import { FieldMap, box, type Padding } from './map';
+import { MyFields } from './mine';
+import { mapPicture } from './picture';
+import { readCell, readPoint } from './places';
 import { Result, type Land } from './result';
-import { Search } from './search';
-import { readHash, State, writeHash, type Change, type View } from './state';
+import { Search, type Entry } from './search';
+import { inYear, readHash, readWhen, State, whenOf, writeHash, type Change, type View } from './state';
+import { Swipe } from './swipe';
 import { asSheet } from './theme';
+import { tabs, tools } from './tools';
 import { When } from './when';
 
 const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
@@ -26,47 +36,71 @@ async function start(): Promise<void> {
   const cubeOf = (id: string): api.Cube => cubes.listed.find((c) => c.id === id) ?? cubes.listed[0]!;
   const modelOf = (id: string): api.Model => models.listed.find((m) => m.id === id) ?? models.listed[0]!;
   const variableOf = (name: string): api.Variable | undefined => variables.find((v) => v.name === name);
+  const yearly = (name: string): boolean => variableOf(name)?.period === 'year';
 
   const firstCube = cubeOf(link.cube ?? cubes.standard ?? '');
   const firstModel = modelOf(link.model ?? models.standard ?? '');
-  const state = new State(firstView(link, firstCube, firstModel, variables));
+  const state = new State(firstView(link, firstCube, firstModel, yearly));
   let fields = NOTHING;
+  let counties: GeoJSON.FeatureCollection<GeoJSON.Geometry, { name: string }> | null = null;
 
   let byKeyboard = false;
   const search = new Search((id) => {
     byKeyboard = true;
-    state.set({ field: id, shape: null });
-  });
+    found(id);
+  }, typed);
   const when = new When(state);
+  const compare = new Compare(state, yearly);
+  const look = new Look(state);
+  const openTab = tabs(['compare', 'look', 'mine']);
   const map = new FieldMap(el('map'), link.camera ?? { box: firstCube.bounds, padding: padding(false) }, {
-    pick(field, lon, lat, keyboard) {
+    pick(at, lon, lat, keyboard) {
       byKeyboard = keyboard;
-      if (field) state.set({ field, shape: null });
-      else state.set({ field: null, shape: { kind: 'cell', polygon: cellAt(lon, lat, cubeOf(state.now.cube).grid) } });
+      if (at.mine) state.set({ mine: at.mine, field: null, shape: null });
+      else if (at.field) state.set({ field: at.field, mine: null, shape: null });
+      else chooseCell(lon, lat);
     },
-    hover({ id, x, y }) {
+    hover({ field, mine: own, x, y }) {
       const tip = el('tip');
-      const found = id ? fields.features.find((f) => f.properties?.id === id) : undefined;
-      tip.hidden = !found;
-      if (!found) return;
-      tip.textContent = [nameOf(found), cropsOf(found)?.get(yearShown())].filter(Boolean).join(' · ');
+      const region = field ? fields.features.find((f) => f.properties?.id === field) : undefined;
+      const kept = own ? mine.fields.find((f) => f.id === own) : undefined;
+      tip.hidden = !region && !kept;
+      if (kept) tip.textContent = `${kept.name} · mine`;
+      else if (region) tip.textContent = [nameOf(region), cropsOf(region)?.get(yearShown())].filter(Boolean).join(' · ');
       tip.style.transform = `translate(${x + 14}px, ${y + 14}px)`;
     },
     moved: throttle(300, () => remember()),
   });
-  const result = new Result(state, () => {
-    state.set({ field: null, shape: null });
-    el('map').querySelector('canvas')?.focus({ preventScroll: true });
+  const swipe = new Swipe(map, (split) => state.set({ split }));
+  const mine = new MyFields(
+    (id) => state.set({ mine: id, field: null, shape: null }),
+    (added) => {
+      showMine();
+      listFields();
+      if (added[0]) openTab('mine', true);
+      if (added.length) state.set({ mine: added[0]!, field: null, shape: null });
+      else if (state.now.mine && !mine.fields.some((f) => f.id === state.now.mine)) state.set({ mine: null });
+      else if (state.now.mine) showLand(false, 'keep');
+    },
+    () => state.now.mine,
+  );
+  const result = new Result(state, {
+    closed() {
+      state.set({ field: null, mine: null, shape: null });
+      el('map').querySelector('canvas')?.focus({ preventScroll: true });
+    },
+    keep: (kept) => mine.keep(kept.geometry, kept.title === 'Drawn field' ? `Field ${mine.fields.length + 1}` : kept.title),
+    about: () => void about(),
   });
-  const live = new Live(state, () => cubeOf(state.now.cube), !link.when, inYear, () => showTiles(), (error) => trouble(error));
+  const live = new Live(state, () => cubeOf(state.now.cube), !link.when, yearly, () => showTiles(), (error) => trouble(error));
   const draw = new Draw(
     map,
-    (polygon) => state.set({ field: null, shape: { kind: 'drawn', polygon } }),
+    (polygon) => state.set({ field: null, mine: null, shape: { kind: 'drawn', polygon } }),
     () => el('draw').focus(),
   );
 
-  const yearShown = (): string => (state.now.by === 'day' ? state.now.day.slice(0, 4) : String(state.now.year));
-  const remember = (): void => history.replaceState(null, '', writeHash(state.now, map.camera));
+  const yearShown = (): string => state.now.day.slice(0, 4);
+  const remember = (): void => history.replaceState(null, '', writeHash(state.now, map.camera, yearly(state.now.variable)));
   const trouble = (error: unknown): void => {
     const note = el('trouble');
     if (error === null) {
@@ -76,6 +110,16 @@ async function start(): Promise<void> {
     note.textContent = error instanceof api.Problem ? sentence(error.detail || error.title) : String(error);
     note.hidden = false;
   };
+  const cards = new Map<string, Promise<api.Card>>();
+  const cardOf = (model: string): Promise<api.Card> => {
+    const held = cards.get(model) ?? api.card(model);
+    cards.set(model, held);
+    return held;
+  };
+
+  function chooseCell(lon: number, lat: number): void {
+    state.set({ field: null, mine: null, shape: { kind: 'cell', polygon: cellAt(lon, lat, cubeOf(state.now.cube).grid) } });
+  }
 
   function padding(open: boolean): Padding {
     const stage = el('stage').getBoundingClientRect();
@@ -89,19 +133,22 @@ async function start(): Promise<void> {
   }
 
   function land(): Land | null {
-    const { field, shape } = state.now;
+    const { field, mine: own, shape } = state.now;
+    const kept = own ? mine.fields.find((f) => f.id === own) : undefined;
+    if (kept) return { title: kept.name, geometry: kept.geometry, keep: false };
     if (field) {
-      const found = fields.features.find((f) => f.properties?.id === field);
-      if (found) return { title: nameOf(found), geometry: found.geometry };
+      const region = fields.features.find((f) => f.properties?.id === field);
+      if (region) return { title: nameOf(region), geometry: region.geometry, keep: true };
     }
-    if (shape) return { title: shape.kind === 'cell' ? 'One 250 m cell' : 'Drawn field', geometry: shape.polygon };
+    if (shape) return { title: shape.kind === 'cell' ? 'One 250 m cell' : 'Drawn field', geometry: shape.polygon, keep: true };
     return null;
   }
 
   function showLand(focus: boolean, how: 'fit' | 'find' | 'keep'): void {
     const chosen = land();
     map.select(chosen?.geometry ?? null);
-    search.name(state.now.field);
+    search.name(state.now.mine ?? state.now.field);
+    mine.mark();
     if (!chosen) {
       result.close();
       return;
@@ -110,25 +157,72 @@ async function start(): Promise<void> {
     requestAnimationFrame(() => map.look(box(chosen.geometry), padding(true), how));
   }
 
-  const whenShown = (): string => (state.now.by === 'day' ? state.now.day : String(state.now.year));
+  const main = (): api.Picture => mainPicture(state.now, yearly(state.now.variable));
+  const right = (): api.Picture => rightPicture(state.now, yearly(state.now.otherVariable || state.now.variable));
 
   function showTiles(): void {
-    const { variable, cube, model } = state.now;
-    map.tiles.show(api.tileUrl(variable, whenShown(), cube, model, live.snapshot));
+    const now = state.now;
+    const url = (picture: api.Picture): string => api.tileUrl(picture, live.snapshot);
+    const ahead = when.ahead().map((time) => url(mainPicture(now, yearly(now.variable), time)));
+    map.tiles.show(url(main()), ahead);
+    if (now.compare === 'swipe') swipe.show(url(right()), sideName(main()), sideName(right()), now.split);
+    else swipe.hide();
   }
 
+  const sideName = (picture: api.Picture): string => {
+    const time = timeInWords(picture.when);
+    const v = variableOf(picture.variable);
+    return state.now.otherVariable && v ? `${capital(v.long_name)}, ${time}` : time;
+  };
+
   let legendAsked = '';
+  let legend: api.Legend | null = null;
   async function showColours(): Promise<void> {
-    const { variable, by, cube, model } = state.now;
-    const asked = `${variable} ${by} ${cube} ${model}`;
+    const [left, beside] = [main(), state.now.compare === 'swipe' && state.now.otherVariable ? right() : null];
+    const asked = JSON.stringify([left, beside]);
     if (asked === legendAsked) return;
     legendAsked = asked;
     try {
-      const found = await api.tiles(variable, whenShown(), cube, model);
-      if (asked === legendAsked) showLegend(found.legend, variableOf(variable));
+      const told = await Promise.all([left, ...(beside ? [beside] : [])].map((picture) => api.tiles(picture)));
+      if (asked !== legendAsked) return;
+      trouble(null);
+      legend = told[0]!.legend;
+      look.legend(legend);
+      const compared = left.minus ? `${timeInWords(left.when)} less ${timeInWords(left.minus)}` : left.anomaly ? `${timeInWords(left.when)} less the mean of all years` : '';
+      showLegend(el('legend'), legend, compared || (beside ? `Left: ${variableOf(left.variable)?.long_name}` : ''));
+      el('legend-right').hidden = !beside;
+      showLegend(el('legend-right'), beside ? told[1]!.legend : null, beside ? `Right: ${variableOf(beside.variable)?.long_name}` : '');
+      await showSureness();
+      showMine();
     } catch (error) {
-      trouble(error);
+      // The legend of something that cannot be shown would be a wrong one.
+      if (asked === legendAsked) trouble(error);
     }
+  }
+
+  async function showSureness(): Promise<void> {
+    const { variable, by, compare: kind, model } = state.now;
+    const node = el('sure');
+    const step = yearly(variable) || by === 'year' ? 'year' : 'day';
+    const told = kind || by === 'month' || by === 'span' ? null : sureness(await cardOf(model), variable, step);
+    if (model !== state.now.model || variable !== state.now.variable) return;
+    node.hidden = !told;
+    if (!told) return;
+    const more = h('button', { type: 'button', class: 'link' }, 'how it was tested');
+    more.addEventListener('click', () => void about());
+    node.replaceChildren(`${told.text} `, unit(told.unit), ' on land it was not trained on: ', more);
+  }
+
+  function showMine(): void {
+    if (!mine.fields.length) {
+      map.mine(api.mineUrl('', '', '', '', mine.edition), null);
+      return;
+    }
+    const { variable, by, cube, model, compare: kind } = state.now;
+    const plain = !kind && (by === 'day' || by === 'year') && legend !== null && legend.variable === variable;
+    const time = whenOf(state.now, yearly(variable));
+    const url = plain ? api.mineUrl(variable, time, cube, model, `${mine.edition}${live.snapshot}`) : api.mineUrl('', '', '', '', mine.edition);
+    map.mine(url, plain ? legend!.stops.map((s) => [s.value, s.color]) : null);
   }
 
   function offer(): void {
@@ -147,6 +241,31 @@ async function start(): Promise<void> {
     select.value = state.now.variable;
   }
 
+  /** Models that cannot run on the region's inputs are greyed, and say why. */
+  async function offerModels(): Promise<void> {
+    const cube = cubeOf(state.now.cube);
+    const select = el<HTMLSelectElement>('model');
+    fill(select, models.listed.map((m) => ({ value: m.id, text: m.title })), state.now.model);
+    const reasons = await Promise.all(models.listed.map(async (m) => lacking(await cardOf(m.id), cube, variables)));
+    if (cube.id !== state.now.cube) return;
+    models.listed.forEach((_, i) => {
+      const option = select.options[i]!;
+      option.disabled = reasons[i] !== '';
+      option.title = reasons[i]!;
+    });
+    const why = reasons.filter(Boolean);
+    el('model-why').hidden = !why.length;
+    el('model-why').textContent = why.join(' ');
+  }
+
+  async function about(): Promise<void> {
+    try {
+      showAbout(await cardOf(state.now.model), cubeOf(state.now.cube), variables);
+    } catch (error) {
+      trouble(error);
+    }
+  }
+
   async function enter(cube: api.Cube): Promise<void> {
     const chip = el('synthetic');
     chip.hidden = !cube.synthetic;
@@ -155,46 +274,84 @@ async function start(): Promise<void> {
     origin.textContent = cube.title;
     origin.hidden = false;
     origin.title = cube.statement;
-    const [outline, found] = await Promise.all([
+    const [outline, region] = await Promise.all([
       cube.outline ? api.geojson(cube.outline) : null,
       cube.fields ? api.geojson(cube.fields) : NOTHING,
     ]);
     if (state.now.cube !== cube.id) return;
-    fields = found;
+    fields = region;
     map.cube(cube, outline, fields);
+    void offerModels().catch(trouble);
     listFields();
   }
 
   let listedFor = '';
   function listFields(): void {
-    const key = `${state.now.cube} ${yearShown()} ${fields.features.length}`;
+    const key = `${state.now.cube} ${yearShown()} ${fields.features.length} ${mine.edition} ${mine.fields.length} ${counties !== null}`;
     if (key === listedFor) return;
     listedFor = key;
-    search.set(
+    const [west, south, east, north] = cubeOf(state.now.cube).bounds;
+    const near = (counties?.features ?? []).flatMap((county, i): Entry[] => {
+      const [a, b, c, d] = box(county.geometry);
+      return a < east && c > west && b < north && d > south ? [{ id: `county:${i}`, label: `${county.properties.name} County`, note: 'place' }] : [];
+    });
+    search.set([
+      mine.fields.map((f) => ({ id: f.id, label: f.name, note: 'mine' })),
       fields.features.map((f) => ({ id: String(f.properties?.id), label: nameOf(f), note: cropsOf(f)?.get(yearShown()) ?? '' })),
-    );
-    search.name(state.now.field);
+      near,
+      cubes.listed.map((c) => ({ id: `cube:${c.id}`, label: c.title, note: 'region' })),
+    ]);
+    search.name(state.now.mine ?? state.now.field);
+  }
+
+  /** Coordinates and cells that a text stands for. */
+  function typed(text: string): Entry[] {
+    const { bounds, grid } = cubeOf(state.now.cube);
+    const point = readCell(text, grid) ?? readPoint(text, bounds);
+    if (!point) return [];
+    const words = `${Math.abs(point.lat).toFixed(4)}° ${point.lat < 0 ? 'S' : 'N'}, ${Math.abs(point.lon).toFixed(4)}° ${point.lon < 0 ? 'W' : 'E'}`;
+    return [{ id: `point:${point.lon},${point.lat}`, label: words, note: 'the cell there' }];
+  }
+
+  /** What was chosen from the list. */
+  function found(id: string): void {
+    const [kind, rest = ''] = id.split(/:(.*)/s);
+    if (kind === 'point') {
+      const [lon, lat] = rest.split(',').map(Number);
+      chooseCell(lon!, lat!);
+    } else if (kind === 'county' && counties) map.look(box(counties.features[Number(rest)]!.geometry), padding(false), 'fit');
+    else if (kind === 'cube') {
+      if (rest === state.now.cube) map.look(cubeOf(rest).bounds, padding(false), 'fit');
+      else enterCube(rest);
+    } else if (mine.fields.some((f) => f.id === id)) state.set({ mine: id, field: null, shape: null });
+    else state.set({ field: id, mine: null, shape: null });
+  }
+
+  function enterCube(id: string): void {
+    const cube = cubeOf(id);
+    state.set({ cube: cube.id, field: null, mine: null, shape: null, ...inYears(state.now, cube) });
   }
 
   const pickers = [
-    ['cube', (value: string) => {
-      const cube = cubeOf(value);
-      state.set({ cube: cube.id, field: null, shape: null, ...inYears(state.now, cube) });
-    }],
+    ['cube', enterCube],
     ['model', (value: string) => {
       const model = modelOf(value);
-      const kept = model.outputs.includes(state.now.variable) ? {} : { variable: model.outputs[0]! };
+      const kept = model.outputs.includes(state.now.variable) ? {} : { variable: model.outputs[0]!, ...plainLook };
       state.set({ model: model.id, ...kept });
     }],
-    ['variable', (value: string) => {
-      const yearly = variableOf(value)?.period === 'year';
-      state.set({ variable: value, ...(yearly ? { by: 'year' as const, year: Number(yearShown()) } : {}) });
-    }],
+    // The colours of one variable say nothing about another.
+    ['variable', (value: string) => state.set({ variable: value, ...plainLook, ...fitting(value) })],
   ] as const;
+  const plainLook = { palette: '', range: '' };
+  function fitting(variable: string): Change {
+    const { by } = state.now;
+    return yearly(variable) && by !== 'year' && by !== 'span' ? { by: 'year' } : {};
+  }
   for (const [id, run] of pickers) el<HTMLSelectElement>(id).addEventListener('change', (e) => run((e.target as HTMLSelectElement).value));
 
   fill(el<HTMLSelectElement>('cube'), cubes.listed.map((c) => ({ value: c.id, text: c.title })), state.now.cube);
   fill(el<HTMLSelectElement>('model'), models.listed.map((m) => ({ value: m.id, text: m.title })), state.now.model);
+  fill(el<HTMLSelectElement>('month'), MONTHS.map((text, i) => ({ value: String(i + 1).padStart(2, '0'), text })), '07');
   el('cube-row').hidden = cubes.listed.length < 2;
   el('model-row').hidden = models.listed.length < 2;
   offer();
@@ -205,50 +362,110 @@ async function start(): Promise<void> {
     e.preventDefault();
     el('find').focus();
   });
+  tools({
+    async mapPicture() {
+      const v = variableOf(state.now.variable);
+      const cube = cubeOf(state.now.cube);
+      const words = state.now.compare === 'swipe' ? `${sideName(main())} | ${sideName(right())}` : legendWords();
+      const picture = await mapPicture(map.gl, swipe.seen, {
+        title: `${capital(v?.long_name ?? state.now.variable)}, ${words}`,
+        lines: [
+          `${modelOf(state.now.model).title} (${state.now.model}). ${cube.title}.${cube.synthetic ? ' SYNTHETIC demo data.' : ` ${cube.statement}`}`,
+          'Borders: U.S. Census Bureau. Made with Fieldflux and MapLibre.',
+        ],
+        legend,
+      });
+      download(`${state.now.variable}-${main().when}.png`, picture);
+    },
+    async values() {
+      const seen = map.gl.getBounds();
+      const [west, south, east, north] = cubeOf(state.now.cube).bounds;
+      const view: [number, number, number, number] = [
+        Math.max(seen.getWest(), west), Math.max(seen.getSouth(), south), Math.min(seen.getEast(), east), Math.min(seen.getNorth(), north),
+      ];
+      if (view[0] >= view[2] || view[1] >= view[3]) throw new Error('The map shows no part of the region: move it there first');
+      const picture = main();
+      const synthetic = cubeOf(picture.cube).synthetic ? ' SYNTHETIC' : '';
+      const words = `${picture.variable} ${legendWords()}, ${legend?.unit ?? ''}; ${picture.model}, ${picture.cube}${synthetic}`;
+      download(`${picture.variable}-${picture.when}.tif`, await geotiff(view, (z, x, y) => api.valuesUrl(picture, z, x, y), words));
+    },
+    about: () => void about(),
+  });
+  const legendWords = (): string => {
+    const { when: time, minus, anomaly } = main();
+    return minus ? `${timeInWords(time)} less ${timeInWords(minus)}` : anomaly ? `${timeInWords(time)} less the mean of all years` : timeInWords(time);
+  };
   // On a phone the map's own controls stand below the notes, however tall these are.
   new ResizeObserver(([notes]) => document.body.style.setProperty('--notes', `${notes!.contentRect.height}px`)).observe(el('notes'));
 
-  const days = (): void => when.set(cubeOf(state.now.cube).years, variableOf(state.now.variable)?.period === 'day');
+  const times = (): void => {
+    const { years } = cubeOf(state.now.cube);
+    when.set(years, yearly(state.now.variable));
+    const outputs = modelOf(state.now.model).outputs;
+    const fits = variables.filter((v) => outputs.includes(v.name) && v.period !== 'static' && v.name !== state.now.variable && (v.period === 'day' || state.now.by === 'year' || state.now.by === 'span'));
+    compare.set(years, fits);
+  };
 
   state.listen((now, before) => {
     trouble(null);
-    if (now.by !== before.by) {
-      // The same time of year in the year shown, and the other way round.
-      if (now.by === 'year') state.set({ year: Number(before.day.slice(0, 4)) });
-      else state.set({ day: inYear(now.day, now.year) });
+    if (now.compare && !before.compare && !link.compare) state.set({ other: yearApart(now.day, cubeOf(now.cube).years) });
+    if (now.cube !== before.cube) {
+      map.gl.fitBounds(cubeOf(now.cube).bounds, { padding: padding(false), duration: 0 });
+      void enter(cubeOf(now.cube)).catch(trouble);
     }
     if (now.model !== before.model) offer();
-    if (now.cube !== before.cube) {
-      const cube = cubeOf(now.cube);
-      days();
-      void enter(cube).catch(trouble);
-      map.look(cube.bounds, padding(false), 'fit');
+    if (now.variable !== before.variable) el<HTMLSelectElement>('variable').value = now.variable;
+    if (now.cube !== before.cube || now.variable !== before.variable || now.model !== before.model || now.by !== before.by) times();
+    if (now.opacity !== before.opacity) {
+      map.tiles.setOpacity(now.opacity);
+      swipe.setOpacity(now.opacity);
     }
-    if (now.variable !== before.variable) days();
-    listFields();
     showTiles();
     void showColours();
-    if (now.field !== before.field || now.shape !== before.shape || (now.model !== before.model && land()))
-      showLand(byKeyboard || now.shape?.kind === 'drawn', byKeyboard ? 'find' : 'keep');
-    byKeyboard = false;
+    if (now.day.slice(0, 4) !== before.day.slice(0, 4)) listFields();
+    if (now.day !== before.day || now.by !== before.by || now.variable !== before.variable) showMine();
+    if (now.field !== before.field || now.mine !== before.mine || now.shape !== before.shape) {
+      showLand(byKeyboard, now.shape?.kind === 'drawn' ? 'keep' : 'find');
+      byKeyboard = false;
+    } else if ((now.model !== before.model || now.cube !== before.cube) && land()) showLand(false, 'keep');
     remember();
   });
-  map.tiles.onBusy = (busy) => {
-    when.busy = busy;
-    if (!busy) live.soon();
-  };
 
-  days();
+  const busy = new Set<string>();
+  const waits = (who: string) => (is: boolean): void => {
+    if (is) busy.add(who);
+    else busy.delete(who);
+    when.busy = busy.size > 0;
+    el('slider').setAttribute('aria-busy', String(when.busy));
+  };
+  map.tiles.onBusy = waits('map');
+  swipe.onBusy = waits('swipe');
+
+  times();
   await map.ready();
-  map.gl.once('idle', () => void map.borders().catch(trouble));
+  map.tiles.setOpacity(state.now.opacity);
+  swipe.setOpacity(state.now.opacity);
+  map.gl.once('idle', () =>
+    void map.borders().then((areas) => {
+      counties = areas;
+      listFields();
+    }).catch(trouble),
+  );
   await live.poll();
-  await enter(cubeOf(state.now.cube));
+  await Promise.all([enter(cubeOf(state.now.cube)), mine.load().catch(trouble)]);
+  listFields();
   void showColours();
+  void api.palettes().then((all) => look.set(all)).catch(trouble);
+  if (mine.fields.length) showMine();
+  if (state.now.compare) openTab('compare', true);
   if (land()) showLand(false, link.camera ? 'keep' : 'fit');
+  else if (state.now.mine) trouble(`There is no field ${state.now.mine} of yours here: it was deleted, or belongs to someone else.`);
   remember();
   document.body.dataset.ready = 'yes';
   window.addEventListener('hashchange', () => location.reload());
 }
+
+const MONTHS = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December'];
 
 function nameOf(field: GeoJSON.Feature): string {
   const p = field.properties ?? {};
@@ -261,38 +478,42 @@ function cropsOf(field: GeoJSON.Feature): Map<string, string> | null {
   return new Map(Object.entries(crops as Record<string, unknown>).map(([year, crop]) => [year, String(crop)]));
 }
 
-function inYear(day: string, year: number): string {
-  const moved = `${year}${day.slice(4)}`;
-  return dayOf(dayNumber(moved)) === moved ? moved : `${year}-02-28`;
-}
-
 /** The same time of year, in a year that the cube has. */
-function inYears(view: Pick<View, 'day' | 'year'>, cube: api.Cube): Change {
-  const near = (year: number): number => Math.max(cube.years[0]!, Math.min(cube.years.at(-1)!, year));
-  return { day: inYear(view.day, near(Number(view.day.slice(0, 4)))), year: near(view.year) };
+function inYears(view: Pick<View, 'day' | 'until' | 'other'>, cube: api.Cube): Pick<View, 'day' | 'until' | 'other'> {
+  const near = (day: string): string => inYear(day, Math.max(cube.years[0]!, Math.min(cube.years.at(-1)!, Number(day.slice(0, 4)))));
+  return { day: near(view.day), until: near(view.until), other: near(view.other) };
 }
 
-function firstView(link: ReturnType<typeof readHash>, cube: api.Cube, model: api.Model, variables: api.Variable[]): View {
+function firstView(link: ReturnType<typeof readHash>, cube: api.Cube, model: api.Model, yearly: (name: string) => boolean): View {
   const last = cube.years.at(-1)!;
   const known = link.variable && model.outputs.includes(link.variable) ? link.variable : undefined;
   const variable = known ?? ['nee', ...model.outputs].find((name) => model.outputs.includes(name))!;
-  const yearly = variables.find((v) => v.name === variable)?.period === 'year' || /^\d{4}$/.test(link.when ?? '');
-  const day = link.when && isDay(link.when) ? link.when : `${link.when && yearly ? link.when : last}-${SUMMER}`;
-  const year = Number(day.slice(0, 4));
+  const asked = readWhen(link.when ?? '') ?? { by: 'day' as const, day: `${last}-${SUMMER}`, until: `${last}-09-30` };
+  const by = yearly(variable) && asked.by !== 'span' ? 'year' : asked.by;
+  const other = readWhen(link.other ?? '')?.day ?? yearApart(asked.day, cube.years);
+  const right = link.otherVariable && model.outputs.includes(link.otherVariable) ? link.otherVariable : '';
   return {
     cube: cube.id,
     model: model.id,
     variable,
-    by: yearly ? 'year' : 'day',
-    ...(inYears({ day, year }, cube) as Pick<View, 'day' | 'year'>),
+    by,
+    ...inYears({ ...asked, other }, cube),
+    compare: link.compare ?? '',
+    otherVariable: right,
+    split: link.split ?? 0.5,
+    palette: link.palette ?? '',
+    range: link.range ?? '',
+    opacity: link.opacity ?? 1,
     field: link.field ?? null,
+    mine: link.mine ?? null,
     shape: link.drawn
       ? { kind: 'drawn', polygon: link.drawn }
       : link.cell
         ? { kind: 'cell', polygon: cellAt(...link.cell, cube.grid) }
         : null,
     chart: link.chart ?? 'balance',
-    span: 'all',
+    span: link.span ?? 'all',
+    sums: link.sums ?? false,
   };
 }
 

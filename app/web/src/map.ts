@@ -8,8 +8,10 @@ import {
   setWorkerUrl,
   type GeoJSONSource,
   type LngLatBoundsLike,
-  type MapMouseEvent,
+  type ExpressionSpecification,
+  type PointLike,
   type StyleSpecification,
+  type VectorTileSource,
 } from 'maplibre-gl';
 import fontLicence from '@fontsource-variable/inter/LICENSE?url&no-inline';
 import workerUrl from 'maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url';
@@ -18,35 +20,46 @@ import { feature, mesh } from 'topojson-client';
 import type { GeometryCollection, Topology } from 'topojson-specification';
 import type { Cube } from './api';
 import type { Camera } from './state';
-import { Swap } from './swap';
+import { Film } from './film';
 import { calm, color, onTheme } from './theme';
 
 const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
+const NONE: Found = { field: null, mine: null };
 const FONT = ['Inter Variable'];
 const CREDITS =
   'Borders: U.S. Census Bureau. Map drawn by MapLibre. ' +
   `<a href="licenses.md">Software licences</a>, <a href="${fontLicence}">font licence</a>`;
 
-export interface Hover {
-  id: string | null;
+/** The field below a point: of the region (`field`), or one's own (`mine`). */
+export interface Found {
+  field: string | null;
+  mine: string | null;
+}
+
+export interface Hover extends Found {
   x: number;
   y: number;
 }
 
 export interface MapEvents {
-  /** A click or tap on a field (its id), or on bare land (null). */
-  pick(field: string | null, lon: number, lat: number, keyboard: boolean): void;
+  /** A click or tap on a field, or on bare land. */
+  pick(found: Found, lon: number, lat: number, keyboard: boolean): void;
   hover(hover: Hover): void;
   moved(): void;
 }
 
 export class FieldMap {
   readonly gl: Gl;
-  readonly tiles: Swap;
+  readonly tiles: Film;
   /** While a field is drawn, clicks belong to the drawing. */
   drawing = false;
   private tileBounds: [number, number, number, number] | undefined;
-  private hovered: string | null = null;
+  private hovered = '';
+  private held = new Map<string, GeoJSON.GeoJSON>();
+  private other: Gl | null = null;
+  private mineUrl = '';
+  /** The outline of the region, where it has one. */
+  region: GeoJSON.FeatureCollection | null = null;
 
   constructor(
     container: HTMLElement,
@@ -82,20 +95,48 @@ export class FieldMap {
     this.gl.addControl(new ScaleControl({ maxWidth: 110 }), 'bottom-left');
     container.querySelector('.maplibregl-ctrl-attrib')?.classList.remove('maplibregl-compact-show');
     container.querySelector('.maplibregl-ctrl-attrib')?.removeAttribute('open');
-    this.tiles = new Swap(this.gl, 'graticule', () => this.tileBounds);
+    this.tiles = new Film(this.gl, 'graticule', this.bounds);
     this.listen();
     onTheme(() => this.paint());
   }
 
   ready(): Promise<void> {
-    return new Promise((done) => {
-      if (this.gl.isStyleLoaded()) done();
-      else this.gl.once('style.load', () => done());
-    });
+    return loaded(this.gl);
   }
 
-  /** Draw state and county borders; the page works without them, so nothing waits for this. */
-  async borders(): Promise<void> {
+  readonly bounds = (): [number, number, number, number] | undefined => this.tileBounds;
+
+  /** A second map of the same land, which gets the same outlines from now on; null to let it go. */
+  async beside(other: Gl | null): Promise<void> {
+    this.other = other;
+    if (!other) return;
+    await loaded(other);
+    for (const [source, data] of this.held) (other.getSource(source) as GeoJSONSource | undefined)?.setData(data);
+  }
+
+  /** One's own fields: the address of their vector tiles, and their colours by value (null: outlines only). */
+  mine(url: string, colours: [number, string][] | null): void {
+    const gl = this.gl;
+    if (url !== this.mineUrl) {
+      this.mineUrl = url;
+      const source = gl.getSource('mine') as VectorTileSource | undefined;
+      if (source) source.setTiles([url]);
+      else {
+        gl.addSource('mine', { type: 'vector', tiles: [url], minzoom: 5, maxzoom: 16, promoteId: 'id' });
+        const layer = { source: 'mine', 'source-layer': 'fields' } as const;
+        gl.addLayer({ id: 'mine-fill', type: 'fill', ...layer, paint: { 'fill-color': 'transparent' } }, 'field-hover');
+        gl.addLayer({ id: 'mine-line', type: 'line', ...layer, paint: { 'line-color': color('map-mine'), 'line-width': 2.2 } }, 'field-hover');
+        gl.addLayer({ id: 'mine-hover', type: 'line', ...layer, filter: ['==', ['get', 'id'], ''], paint: { 'line-color': color('map-mine'), 'line-width': 4 } }, 'field-hover');
+      }
+    }
+    const filled: ExpressionSpecification | string = colours
+      ? ['case', ['has', 'value'], ['interpolate', ['linear'], ['get', 'value'], ...colours.flat()], 'transparent'] as ExpressionSpecification
+      : 'transparent';
+    gl.setPaintProperty('mine-fill', 'fill-color', filled);
+  }
+
+  /** Draw state and county borders; the page works without them, so nothing waits for this. Gives the counties. */
+  async borders(): Promise<GeoJSON.FeatureCollection<GeoJSON.Geometry, { name: string }>> {
     const reply = await fetch(atlasUrl);
     const atlas = (await reply.json()) as Topology<{
       counties: GeometryCollection<{ name: string }>;
@@ -106,8 +147,10 @@ export class FieldMap {
     this.put('land', feature(atlas, nation));
     this.put('counties', { type: 'Feature', properties: {}, geometry: mesh(atlas, counties, (a, b) => a !== b) });
     this.put('states', { type: 'Feature', properties: {}, geometry: mesh(atlas, states) });
-    this.put('county-names', names(feature(atlas, counties)));
+    const areas = feature(atlas, counties);
+    this.put('county-names', names(areas));
     this.put('state-names', names(feature(atlas, states)));
+    return areas;
   }
 
   cube(cube: Cube, outline: GeoJSON.FeatureCollection | null, fields: GeoJSON.FeatureCollection): void {
@@ -117,6 +160,7 @@ export class FieldMap {
       type: 'Polygon',
       coordinates: [[[west, south], [east, south], [east, north], [west, north], [west, south]]],
     };
+    this.region = outline;
     this.put('outline', outline ?? { ...asFeature(box), properties: { rough: true } });
     this.put('fields', fields);
   }
@@ -126,6 +170,8 @@ export class FieldMap {
   }
 
   put(source: string, data: GeoJSON.GeoJSON): void {
+    this.held.set(source, data);
+    (this.other?.getSource(source) as GeoJSONSource | undefined)?.setData(data);
     (this.gl.getSource(source) as GeoJSONSource | undefined)?.setData(data);
   }
 
@@ -151,43 +197,59 @@ export class FieldMap {
     const gl = this.gl;
     gl.on('click', (e) => {
       if (this.drawing) return;
-      this.events.pick(this.fieldAt(e), e.lngLat.lng, e.lngLat.lat, false);
+      this.events.pick(this.foundAt(e.point), e.lngLat.lng, e.lngLat.lat, false);
     });
     gl.on('mousemove', (e) => {
-      const id = this.drawing ? null : this.fieldAt(e);
+      const found = this.drawing ? NONE : this.foundAt(e.point);
+      const id = found.mine ?? found.field ?? '';
       if (id !== this.hovered) {
         this.hovered = id;
-        gl.setFilter('field-hover', ['==', ['get', 'id'], id ?? '']);
+        this.highlight(found);
         gl.getCanvas().style.cursor = this.drawing ? 'crosshair' : id ? 'pointer' : '';
       }
-      this.events.hover({ id, x: e.point.x, y: e.point.y });
+      this.events.hover({ ...found, x: e.point.x, y: e.point.y });
     });
     gl.on('mouseout', () => {
-      this.hovered = null;
-      gl.setFilter('field-hover', ['==', ['get', 'id'], '']);
-      this.events.hover({ id: null, x: 0, y: 0 });
+      this.hovered = '';
+      this.highlight(NONE);
+      this.events.hover({ ...NONE, x: 0, y: 0 });
     });
     gl.on('moveend', () => this.events.moved());
     gl.getCanvas().addEventListener('keydown', (e) => {
       if (e.key !== 'Enter' || this.drawing) return;
       e.preventDefault();
       const { lng, lat } = gl.getCenter();
-      const found = gl.queryRenderedFeatures(gl.project([lng, lat]), { layers: ['field-fill'] })[0];
-      this.events.pick((found?.properties.id as string | undefined) ?? null, lng, lat, true);
+      this.events.pick(this.foundAt(gl.project([lng, lat])), lng, lat, true);
     });
   }
 
-  private fieldAt(e: MapMouseEvent): string | null {
-    if (!this.gl.getLayer('field-fill')) return null;
-    const found = this.gl.queryRenderedFeatures(e.point, { layers: ['field-fill'] })[0];
-    return (found?.properties.id as string | undefined) ?? null;
+  private highlight(found: Found): void {
+    this.gl.setFilter('field-hover', ['==', ['get', 'id'], found.field ?? '']);
+    if (this.gl.getLayer('mine-hover')) this.gl.setFilter('mine-hover', ['==', ['get', 'id'], found.mine ?? '']);
+  }
+
+  private foundAt(point: PointLike): Found {
+    const layers = ['mine-fill', 'field-fill'].filter((id) => this.gl.getLayer(id));
+    const found = layers.length ? this.gl.queryRenderedFeatures(point, { layers })[0] : undefined;
+    const id = found?.properties.id === undefined ? null : String(found.properties.id);
+    return found?.source === 'mine' ? { field: null, mine: id } : { field: id, mine: null };
   }
 
   private paint(): void {
-    for (const layer of style().layers)
-      for (const [name, value] of Object.entries(layer.paint ?? {}))
-        if (name.endsWith('-color')) this.gl.setPaintProperty(layer.id, name as never, value as never);
+    for (const gl of [this.gl, this.other])
+      for (const layer of gl ? style().layers : [])
+        for (const [name, value] of Object.entries(layer.paint ?? {}))
+          if (name.endsWith('-color') && gl!.getLayer(layer.id)) gl!.setPaintProperty(layer.id, name as never, value as never);
+    for (const id of ['mine-line', 'mine-hover'])
+      if (this.gl.getLayer(id)) this.gl.setPaintProperty(id, 'line-color', color('map-mine'));
   }
+}
+
+function loaded(gl: Gl): Promise<void> {
+  return new Promise((done) => {
+    if (gl.isStyleLoaded()) done();
+    else gl.once('style.load', () => done());
+  });
 }
 
 export interface Padding {
@@ -247,7 +309,7 @@ function graticule(): GeoJSON.FeatureCollection {
   return { type: 'FeatureCollection', features: lines };
 }
 
-function style(): StyleSpecification {
+export function style(): StyleSpecification {
   const empty = (): { type: 'geojson'; data: GeoJSON.FeatureCollection } => ({ type: 'geojson', data: NOTHING });
   const line = color('map-line');
   return {

@@ -2,15 +2,18 @@
 
 import * as api from './api';
 import { Chart, type Line } from './chart';
-import { download, toCsv } from './download';
+import { asText, download, toCsv } from './download';
 import { el, fill, h, say } from './dom';
-import { capital, dayNumber, number, sentence, unit } from './format';
+import { capital, dayNumber, number, sentence, unit, unitText } from './format';
+import { chartPicture } from './picture';
 import type { State } from './state';
 import { bars, columnOf, table, type YearColumn } from './yearly';
 
 export interface Land {
   title: string;
   geometry: GeoJSON.Geometry;
+  /** Whether it can be kept as a field of one's own. */
+  keep: boolean;
 }
 
 const BALANCE = 'balance';
@@ -37,28 +40,47 @@ export interface Context {
   variables: api.Variable[];
 }
 
+export interface Doings {
+  closed(): void;
+  /** Keep the land as a field of one's own. */
+  keep(land: Land): Promise<void>;
+  about(): void;
+}
+
+/** Tints of lines that have none of their own, one after the other. */
+const MORE = ['other', 'other2', 'other3'];
+const MOST_LINES = 4;
+
 export class Result {
   private node = el('result');
   private chart = new Chart();
   private running: AbortController | null = null;
   private daily: api.Series | null = null;
   private yearly: api.Series | null = null;
+  private seasons: api.Season[] = [];
   private land: Land | null = null;
   private context: Context | null = null;
   private body = h('div', { class: 'result-body' });
   private head = h('div', { class: 'result-head' });
   private pick = h('select', { id: 'chart-variable' });
+  private add = h('select', { id: 'chart-more', 'aria-label': 'Add a variable to the chart' });
   private span = h('select', { id: 'chart-span' });
+  private sums = h('input', { type: 'checkbox', id: 'chart-sums' });
+  private lines: Line[] = [];
   private legend = h('div', { class: 'keys' });
   private wait = h('p', { class: 'wait', role: 'status' });
 
-  constructor(private state: State, private closed: () => void) {
+  constructor(private state: State, private doings: Doings) {
     this.chart.onDay = (day) => state.set({ day, by: 'day' });
     this.pick.addEventListener('change', () => state.set({ chart: this.pick.value }));
     this.span.addEventListener('change', () => state.set({ span: this.span.value }));
+    this.sums.addEventListener('change', () => state.set({ sums: this.sums.checked }));
+    this.add.addEventListener('change', () => {
+      if (this.add.value) state.set({ chart: [...this.names(), this.add.value].join(',') });
+    });
     state.listen((now, before) => {
       if (now.day !== before.day || now.by !== before.by) this.chart.mark(now.by === 'day' ? now.day : null);
-      if (now.chart !== before.chart || now.span !== before.span) void this.draw();
+      if (now.chart !== before.chart || now.span !== before.span || now.sums !== before.sums) void this.draw();
     });
   }
 
@@ -83,6 +105,7 @@ export class Result {
     this.land = land;
     this.context = context;
     this.daily = this.yearly = null;
+    this.seasons = [];
     this.frame(land);
     if (focus) this.node.focus({ preventScroll: true });
     this.node.scrollIntoView({ block: 'nearest' });
@@ -90,9 +113,11 @@ export class Result {
       const has = new Set(context.model.outputs);
       const daily = FIRST.filter((name) => has.has(name));
       const yearly = YEARLY.map(([name]) => name).filter((name) => has.has(name));
-      [this.daily, this.yearly] = await Promise.all([
+      [this.daily, this.yearly, this.seasons] = await Promise.all([
         this.request(land, daily, 'day', running.signal),
         this.request(land, yearly, 'year', running.signal),
+        // Without it the chart only lacks its strip of crops.
+        api.calendar(land.geometry, context.cube.id, running.signal).catch(() => []),
       ]);
       this.answer();
       say(`${land.title}: chart and yearly totals are shown.`);
@@ -103,16 +128,7 @@ export class Result {
   }
 
   private async request(land: Land, variables: string[], step: 'day' | 'year', signal: AbortSignal): Promise<api.Series> {
-    const { cube, model } = this.context!;
-    const request: api.SeriesRequest = {
-      geometry: land.geometry,
-      first: `${cube.years[0]}-01-01`,
-      last: `${cube.years.at(-1)}-12-31`,
-      variables,
-      step,
-      cube: cube.id,
-      model: model.id,
-    };
+    const request = this.asked(land, variables, step);
     for (;;) {
       try {
         return await api.series(request, signal);
@@ -125,10 +141,31 @@ export class Result {
     }
   }
 
+  private asked(land: Land, variables: string[], step: 'day' | 'month' | 'year'): api.SeriesRequest {
+    const { cube, model } = this.context!;
+    return {
+      geometry: land.geometry,
+      first: `${cube.years[0]}-01-01`,
+      last: `${cube.years.at(-1)}-12-31`,
+      variables,
+      step,
+      cube: cube.id,
+      model: model.id,
+    };
+  }
+
   private frame(land: Land): void {
     const close = h('button', { type: 'button', class: 'icon', 'aria-label': 'Close the result' }, '×');
-    close.addEventListener('click', () => this.closed());
-    this.head.replaceChildren(h('h2', {}, land.title), close);
+    close.addEventListener('click', () => this.doings.closed());
+    const keep = h('button', { type: 'button', class: 'quiet small', id: 'keep' }, 'Keep as my field');
+    keep.addEventListener('click', () => {
+      keep.disabled = true;
+      this.doings.keep(land).catch((error: unknown) => {
+        keep.disabled = false;
+        keep.after(h('span', { class: 'hint bad', role: 'alert' }, error instanceof api.Problem ? sentence(error.detail || error.title) : String(error)));
+      });
+    });
+    this.head.replaceChildren(h('h2', {}, land.title), h('div', { class: 'head-tools' }, land.keep && keep, close));
     this.wait.textContent = 'Computing…';
     this.body.replaceChildren(this.wait);
     this.node.replaceChildren(this.head, this.body);
@@ -156,8 +193,10 @@ export class Result {
     if (!daily || !yearly || !land || !context) return;
     this.node.removeAttribute('aria-busy');
     const options = this.options();
-    if (!options.some((o) => o.value === this.state.now.chart)) this.state.set({ chart: BALANCE });
-    fill(this.pick, options, this.state.now.chart);
+    const known = new Set(options.map((o) => o.value));
+    const kept = this.state.now.chart.split(',').filter((name) => known.has(name));
+    this.state.set({ chart: kept.join(',') || BALANCE });
+    fill(this.pick, options, kept[0] ?? BALANCE);
     const years = context.cube.years.map(String);
     const spans = [{ value: 'all', text: years.length > 1 ? 'All years' : years[0]! }];
     if (years.length > 1) spans.push(...years.map((y) => ({ value: y, text: y })));
@@ -167,33 +206,50 @@ export class Result {
     const labels = yearly.time.map((t) => t.slice(0, 4));
     const crops = labels.map((y) => yearly.crops.filter((c) => c.year === Number(y)));
     const charted = [
-      ['yield', () => 'gpp'],
       ['delta_soc', (v: number) => (v < 0 ? 'loss' : 'gain')],
+      ['yield', () => 'gpp'],
     ] as const;
     const small = charted.flatMap(([name, tint]) => {
       const column = columns.find((c) => c.name === name);
       return column ? [bars(column, labels, tint)] : [];
     });
+    const more = h('div', { class: 'row narrow' }, h('label', { for: 'chart-more' }, 'Beside it'), this.add);
 
     this.body.replaceChildren(
       this.facts(),
+      this.headline(columns, labels, crops),
       h(
         'div',
         { class: 'chart-head' },
         h('div', { class: 'row' }, h('label', { for: 'chart-variable' }, 'Daily chart'), this.pick),
-        h('div', { class: 'row narrow' }, h('label', { for: 'chart-span' }, 'Years'), this.span),
+        more,
+        h('div', { class: 'row years' }, h('label', { for: 'chart-span' }, 'Years'), this.span),
       ),
       this.legend,
       this.chart.node,
-      h('p', { class: 'hint' }, 'Click the chart to see that day on the map; drag to zoom, double-click to zoom out.'),
-      h('h3', {}, 'Yearly totals', h('small', {}, unit(CARBON_YEAR))),
-      table(columns, labels, crops),
+      this.chart.strip,
+      h(
+        'div',
+        { class: 'under' },
+        h('label', { class: 'check' }, this.sums, ' Add the days up'),
+        h('p', { class: 'hint' }, 'Click a day to see it on the map; drag to zoom, double-click for all.'),
+      ),
+      h('h3', {}, 'Year by year', h('small', {}, unit(CARBON_YEAR))),
       h('div', { class: 'bars-row' }, ...small),
+      table(columns, labels, crops),
       ...this.notes(),
       this.about(),
     );
+    this.chart.calendar(this.seasons);
     this.chart.mark(this.state.now.by === 'day' ? this.state.now.day : null);
     void this.draw();
+  }
+
+  /** The variables that the chart shows. */
+  private names(): string[] {
+    const { chart } = this.state.now;
+    const daily = this.daily!;
+    return chart.split(',').flatMap((name) => (name === BALANCE ? FIRST.filter((n) => daily.values[n]) : [name]));
   }
 
   private options(): { value: string; text: string }[] {
@@ -210,10 +266,11 @@ export class Result {
   private async draw(): Promise<void> {
     const { daily, land } = this;
     if (!daily || !land || !this.running) return;
-    const { chart, span } = this.state.now;
-    this.pick.value = chart;
+    const { chart, span, sums } = this.state.now;
+    this.pick.value = chart.split(',')[0]!;
     this.span.value = span;
-    const names = chart === BALANCE ? FIRST.filter((n) => daily.values[n]) : [chart];
+    this.sums.checked = sums;
+    const names = [...new Set(this.names())];
     const missing = names.filter((name) => !daily.values[name]);
     if (missing.length) {
       try {
@@ -230,17 +287,50 @@ export class Result {
       }
       if (this.daily !== daily || this.state.now.chart !== chart) return;
     }
-    const lines: Line[] = names.map((name) => ({ name, label: SHORT[name] ?? this.longName(name), tint: TINTS[name] ?? 'other' }));
-    const banded = names.some((n) => daily.low[n]);
+    const summed = (name: string): boolean => this.context!.variables.find((v) => v.name === name)?.over_time === 'sum';
+    const shown = sums ? names.filter(summed) : names;
+    let more = 0;
+    const tint = (name: string): string => {
+      const own = TINTS[name];
+      return own && (own === name || !names.includes(own)) ? own : MORE[more++ % MORE.length]!;
+    };
+    this.lines = shown.map((name) => ({ name, label: SHORT[name] ?? this.longName(name), tint: tint(name) }));
+    const [first, last] = span === 'all' ? ['', '~'] : [`${span}-01-01`, `${span}-12-31`];
+    const series = sums ? addedUp(daily, shown, first, last) : daily;
+    const units = [...new Set(shown.map((name) => series.units[name] ?? ''))];
+    const banded = shown.some((n) => series.low[n]);
     this.legend.replaceChildren(
-      ...(lines.length > 1
-        ? lines.map((l) => h('span', {}, h('i', { style: `background:var(--${l.tint})` }), l.label))
-        : [h('span', {}, this.note(names[0]!))]),
-      h('span', { class: 'of' }, unit(daily.units[names[0]!] ?? ''), banded && daily.interval ? `, band: ${daily.interval}` : null),
+      ...(this.lines.length > 1
+        ? this.lines.map((l) => this.key(l, chart, units.length > 1 ? (series.units[l.name] ?? '') : ''))
+        : [h('span', {}, shown.length ? this.note(shown[0]!) : 'Nothing here can be added up: choose a flux.')]),
+      h(
+        'span',
+        { class: 'of' },
+        units.length === 1 && unit(units[0]!),
+        banded && daily.interval ? `${units.length === 1 ? ', ' : ''}band: ${daily.interval}` : null,
+        sums && 'the table has intervals of sums',
+      ),
     );
-    const range: [number, number] | null =
-      span === 'all' ? null : [dayNumber(`${span}-01-01`) * 86400, dayNumber(`${span}-12-31`) * 86400];
-    this.chart.show(daily, lines, range);
+    // Two axes are all that a chart can be read by.
+    const fits = this.options().filter((o) => {
+      const of = this.context!.variables.find((v) => v.name === o.value)?.unit;
+      return o.value !== BALANCE && !names.includes(o.value) && (units.length < 2 || (of !== undefined && units.includes(of)));
+    });
+    this.add.disabled = names.length >= MOST_LINES || !fits.length;
+    fill(this.add, [{ value: '', text: 'Add…' }, ...fits], '');
+    const range: [number, number] | null = span === 'all' ? null : [dayNumber(first) * 86400, dayNumber(last) * 86400];
+    this.chart.show(series, this.lines, range);
+  }
+
+  /** A line's name in the key; with a button to take it away, where it was added. */
+  private key(line: Line, chart: string, of: string): HTMLElement {
+    const label = h('span', {}, h('i', { style: `background:var(--${line.tint})` }), line.label, of ? ' ' : null, of ? unit(of) : null);
+    const parts = chart.split(',');
+    if (parts.length < 2 || !parts.includes(line.name)) return label;
+    const off = h('button', { type: 'button', class: 'off', 'aria-label': `Take ${line.label} off the chart` }, '×');
+    off.addEventListener('click', () => this.state.set({ chart: parts.filter((name) => name !== line.name).join(',') }));
+    label.append(off);
+    return label;
   }
 
   private longName(name: string): string {
@@ -261,6 +351,29 @@ export class Result {
     return h('dl', { class: 'facts' }, ...items.map(([term, text]) => h('div', {}, h('dt', {}, term), h('dd', {}, text))));
   }
 
+  /** What matters most, in a sentence: the soil and the harvest of the year shown on the map. */
+  private headline(columns: YearColumn[], labels: string[], crops: api.CropShare[][]): HTMLElement {
+    const soil = columns.find((c) => c.name === 'delta_soc');
+    const asked = labels.indexOf(this.state.now.day.slice(0, 4));
+    const at = asked >= 0 ? asked : labels.length - 1;
+    const value = soil?.values[at];
+    if (!soil || value === null || value === undefined) return h('p', { hidden: true });
+    const [low, high] = [soil.low?.[at], soil.high?.[at]];
+    const known = low !== null && low !== undefined && high !== null && high !== undefined;
+    const crop = crops[at]?.[0];
+    const level = this.yearly!.interval;
+    const change = value < 0 ? 'lost' : 'gained';
+    return h(
+      'p',
+      { class: 'headline' },
+      `In ${labels[at]} `,
+      crop ? `${crop.name?.replaceAll('_', ' ') ?? 'another crop'} ${crop.t_ha ? `yielded ${number(crop.t_ha)} t/ha, and ` : 'grew, and '}` : null,
+      'the soil ',
+      h('b', {}, `${change} ${number(Math.abs(value))} `, unit('gC m-2')),
+      known ? ` (${level} ${number(low)} to ${number(high)}${low < 0 && high > 0 ? ': whether it lost or gained is not certain' : ''}).` : '.',
+    );
+  }
+
   private notes(): HTMLElement[] {
     const all = [...new Set([...this.daily!.notes, ...this.yearly!.notes])];
     if (!all.length) return [];
@@ -278,29 +391,77 @@ export class Result {
     const s = this.daily!;
     const land = this.land!;
     const name = land.title.toLowerCase().replace(/[^a-z0-9]+/g, '-');
-    const button = (label: string, run: () => void): HTMLButtonElement => {
-      const b = h('button', { type: 'button', class: 'quiet' }, label);
-      b.addEventListener('click', run);
+    const tell = h('p', { class: 'hint bad', role: 'alert', hidden: true });
+    const button = (label: string, title: string, run: () => void | Promise<void>): HTMLButtonElement => {
+      const b = h('button', { type: 'button', class: 'quiet small', title }, label);
+      b.addEventListener('click', () => {
+        tell.hidden = true;
+        Promise.resolve(run()).catch((error: unknown) => {
+          tell.textContent = error instanceof api.Problem ? sentence(error.detail || error.title) : String(error);
+          tell.hidden = false;
+        });
+      });
       return b;
     };
+    const whole = (format: string) => async (): Promise<void> => {
+      const names = [...new Set([...FIRST.filter((n) => this.daily!.values[n]), ...this.names()])];
+      download(`${name}-daily.${format === 'netcdf' ? 'nc' : format}`, await api.seriesFile(this.asked(land, names, 'day'), format));
+    };
+    const sources = h('button', { type: 'button', class: 'link' }, 'Where these numbers come from');
+    sources.addEventListener('click', () => this.doings.about());
     return h(
       'div',
       { class: 'about' },
+      h('b', { class: 'over' }, 'Download'),
       h(
         'div',
         { class: 'tools' },
-        button('Daily CSV', () => download(`${name}-daily.csv`, 'text/csv', toCsv(this.daily!))),
-        button('Yearly CSV', () => download(`${name}-yearly.csv`, 'text/csv', toCsv(this.yearly!))),
-        button('JSON', () =>
-          download(`${name}.json`, 'application/json', JSON.stringify({ geometry: land.geometry, day: this.daily!.raw, year: this.yearly!.raw })),
+        button('Daily CSV', 'Days and intervals, for a spreadsheet', () => download(`${name}-daily.csv`, asText('text/csv', toCsv(this.daily!)))),
+        button('Yearly CSV', 'Years and intervals, for a spreadsheet', () => download(`${name}-yearly.csv`, asText('text/csv', toCsv(this.yearly!)))),
+        button('JSON', "The server's answers as they are", () =>
+          download(`${name}.json`, asText('application/json', JSON.stringify({ geometry: land.geometry, day: this.daily!.raw, year: this.yearly!.raw }))),
         ),
+        button('Parquet', 'Days for pandas, R or a database', whole('parquet')),
+        button('NetCDF', 'Days for scientists, CF conventions', whole('netcdf')),
+        button('Chart PNG', 'The chart as it is seen', () => this.picture(name)),
       ),
+      tell,
       s.synthetic && h('p', { class: 'synthetic' }, 'SYNTHETIC demo data: this is no real land, and these are no measurements.'),
       h('p', {}, h('b', {}, 'Model '), `${s.model_title} (${s.model})`),
       h('p', {}, h('b', {}, 'Answer '), ORIGIN[s.origin]),
       h('p', {}, h('b', {}, 'Inputs '), sentence(s.statement)),
+      h('p', {}, sources),
     );
   }
+
+  private async picture(name: string): Promise<void> {
+    const canvas = this.chart.canvas;
+    if (!canvas) return;
+    const s = this.daily!;
+    const units = [...new Set(this.lines.map((l) => unitText(s.units[l.name] ?? '')))].join('; ');
+    const lines = [`${units}${s.interval ? `; band: ${s.interval}` : ''}`, `${s.model_title} (${s.model}). ${s.synthetic ? 'SYNTHETIC demo data.' : s.statement}`];
+    download(`${name}-chart.png`, await chartPicture(canvas, this.lines, { title: this.land!.title, lines, legend: null }));
+  }
+}
+
+/** Sums of days since a first day. Without intervals: that of a sum is not the sum of the days'. */
+function addedUp(series: api.Series, names: string[], first: string, last: string): api.Series {
+  const values: Record<string, api.Column> = {};
+  const units: Record<string, string> = { ...series.units };
+  for (const name of names) {
+    let sum = 0;
+    let whole = true;
+    values[name] = (series.values[name] ?? []).map((value, i) => {
+      const day = series.time[i]!;
+      if (day < first || day > last) return null;
+      // After a day without a value the sum is not known.
+      whole &&= value !== null;
+      sum += value ?? 0;
+      return whole ? sum : null;
+    });
+    units[name] = (series.units[name] ?? '').replace(/ d-1$/, '');
+  }
+  return { ...series, values, units, low: {}, high: {} };
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

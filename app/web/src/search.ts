@@ -1,4 +1,4 @@
-/** Choose a field by typing: a combobox with a list, for keyboards and screen readers as much as for mice. */
+/** Choose a field or a place by typing: a combobox with a list, for keyboards and screen readers as much as for mice. */
 
 import { el, h } from './dom';
 import { asSheet } from './theme';
@@ -14,11 +14,15 @@ const MOST = 60;
 export class Search {
   private input = el<HTMLInputElement>('find');
   private list = el<HTMLUListElement>('found');
-  private entries: Entry[] = [];
+  private groups: Entry[][] = [];
   private found: Entry[] = [];
   private active = -1;
 
-  constructor(private choose: (id: string) => void) {
+  /** places: entries that a text stands for by itself, as coordinates do. */
+  constructor(
+    private choose: (id: string) => void,
+    private places: (text: string) => Entry[],
+  ) {
     this.input.addEventListener('focus', () => {
       this.input.select();
       this.open('');
@@ -35,16 +39,13 @@ export class Search {
     });
   }
 
-  set(entries: Entry[]): void {
-    this.entries = entries;
-    this.input.disabled = entries.length === 0;
-    this.input.placeholder = entries.length
-      ? `Search ${entries.length.toLocaleString('en-US')} fields by name or crop`
-      : 'This region has no named fields: draw one';
+  /** Groups of entries, in the order in which they are offered. */
+  set(groups: Entry[][]): void {
+    this.groups = groups;
   }
 
   name(id: string | null): void {
-    this.input.value = this.entries.find((e) => e.id === id)?.label ?? '';
+    this.input.value = this.groups.flat().find((e) => e.id === id)?.label ?? '';
   }
 
   private open(text: string): void {
@@ -53,18 +54,19 @@ export class Search {
       const all = `${e.label} ${e.note}`.toLowerCase();
       return words.every((w) => all.includes(w));
     };
-    const all = this.entries.filter(fits);
+    const all = [...this.places(text), ...this.groups.flat().filter(fits)];
     this.found = all.slice(0, MOST);
     this.active = -1;
     const rows = this.found.map((e, i) =>
       h('li', { id: `found-${i}`, role: 'option', 'data-id': e.id, 'aria-selected': 'false' }, h('span', {}, e.label), h('small', {}, e.note)),
     );
-    if (!this.found.length) rows.push(h('li', { class: 'none', role: 'option', 'aria-disabled': 'true', 'aria-selected': 'false' }, 'No field matches.'));
-    else if (all.length > MOST)
-      rows.push(h('li', { class: 'none', role: 'option', 'aria-disabled': 'true', 'aria-selected': 'false' }, `and ${all.length - MOST} more: type to narrow down`));
+    const none = (text: string): HTMLLIElement =>
+      h('li', { class: 'none', role: 'option', 'aria-disabled': 'true', 'aria-selected': 'false' }, text);
+    if (!this.found.length) rows.push(none('Nothing matches. Coordinates go as 42.03, -93.62.'));
+    else if (all.length > MOST) rows.push(none(`and ${(all.length - MOST).toLocaleString('en-US')} more: type to narrow down`));
     this.list.replaceChildren(...rows);
-    this.list.hidden = this.entries.length === 0;
-    this.input.setAttribute('aria-expanded', String(!this.list.hidden));
+    this.list.hidden = false;
+    this.input.setAttribute('aria-expanded', 'true');
     this.input.removeAttribute('aria-activedescendant');
     this.list.scrollTop = 0;
   }

@@ -1,0 +1,113 @@
+"""What an address asks for: a class of routes for usage and limits, the scope that it needs, and what it costs.
+
+All is closed but what is named here as open, so that a new route needs a key until someone says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+_READING = frozenset({"GET", "HEAD"})
+_OPEN_FOLDERS = frozenset({"docs", "problems", "assets"})
+_CLOSED_FILES = frozenset({"metrics", "v1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What holds for an address.
+
+    kind: class of routes; empty for pages and signs of life, which are neither counted nor limited. scope: what a key
+    needs; empty for open addresses. cost: units that any request costs. token: whether a signed token in the address
+    is enough.
+    """
+
+    kind: str
+    scope: str
+    cost: float = 1.0
+    token: bool = False
+
+
+OPEN = Rule("", "", 0.0)
+TILE = Rule("tile", "read", 1.0, token=True)
+NUMBERS = Rule("tile", "read", 4.0, token=True)
+SERIES = Rule("series", "read")
+OTHER = Rule("other", "read")
+KEYS = Rule("other", "admin")
+METRICS = Rule("", "admin", 0.0)
+FIELDS_READ = Rule("fields", "read")
+FIELDS_WRITE = Rule("fields", "fields", 5.0)
+JOBS_READ = Rule("jobs", "read")
+JOBS_WRITE = Rule("jobs", "jobs", 5.0)
+STORES = Rule("store", "read")
+
+_MAPS = frozenset({"tiles", "snapshots", "wmts", "legend"})
+
+COSTS: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "tile": "1; as GeoTIFF or NumPy 4",
+        "series": "1, and 1 for each field after the first, and 1 for 250,000 cells times days times variables (of a "
+        "county, a year of one variable: 36)",
+        "fields": "1 to read; 5 to write, and 1 for each 16 kB of the body",
+        "jobs": "1 to read; 5 to send",
+        "store": "1 for each chunk",
+        "other": "1",
+    }
+)
+"""What the classes cost, in units, as it is published. A unit is about 2 ms of one core."""
+
+CELL_DAYS = 250_000.0
+"""Cells times days times variables that one unit buys: a field's year is 10,000, a county's 9 million."""
+
+BODY_BYTES = 16_384
+"""Bytes of a body of fields that one unit buys."""
+
+
+def rule_of(method: str, path: str) -> Rule:
+    """What holds for a request.
+
+    >>> rule_of("GET", "/v1/tiles/gpp/2021/3/1/2.png").kind, rule_of("DELETE", "/v1/fields/fld_1").scope
+    ('tile', 'fields')
+    """
+    parts = path.split("/", 4)
+    first = parts[1] if len(parts) > 1 else ""
+    if first != "v1":
+        if len(parts) <= 2 and first not in _CLOSED_FILES:
+            return OPEN
+        return OPEN if first in _OPEN_FOLDERS else METRICS if first == "metrics" else OTHER
+    second = parts[2] if len(parts) > 2 else ""
+    if second in _MAPS:
+        return NUMBERS if path.endswith((".tif", ".npy")) else TILE
+    return _of(method, second, parts[3] if len(parts) > 3 else "", path)
+
+
+def _of(method: str, second: str, third: str, path: str) -> Rule:
+    reading = method in _READING
+    if second == "series":
+        return SERIES
+    if second == "fields":
+        if third == "tiles":
+            return TILE
+        if path.endswith("/series"):
+            return SERIES
+        return FIELDS_READ if reading else FIELDS_WRITE
+    if second == "jobs":
+        return JOBS_READ if reading else JOBS_WRITE
+    if second == "ogc":
+        return TILE if "/tiles/" in path else OTHER
+    if second == "edr":
+        return SERIES
+    if second == "keys":
+        return KEYS
+    if second == "stores":
+        return STORES
+    return OTHER
+
+
+def series_cost(features: int, cell_days: float) -> float:
+    """Units that a series costs beyond the first one. cell_days: cells times days times variables.
+
+    >>> series_cost(1, 500_000), series_cost(3, 0)
+    (2.0, 2.0)
+    """
+    return max(0, features - 1) + cell_days / CELL_DAYS

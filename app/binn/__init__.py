@@ -1,0 +1,1 @@
+"""Soil carbon learned from measured soils: the data, how they are split, and what simpler methods reach on them."""

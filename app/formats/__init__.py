@@ -1,0 +1,1 @@
+"""Answers in the formats of others: tables, lines, columns, coverages, data sets."""

@@ -1,0 +1,63 @@
+"""A limit on header fields while they come in: before the application is called, nothing else bounds them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from .problems import KINDS, MEDIA, Problem
+
+if TYPE_CHECKING:
+    from asyncio import Protocol
+
+
+def limited_http(most: int) -> type[Protocol]:
+    """Uvicorn's HTTP protocol, with a connection closed whose request has more than `most` bytes before its body.
+
+    What comes with the last piece read from the socket is counted once it is parsed, so that a few kilobytes more may
+    pass; the application refuses those exactly.
+    """
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class LimitedHttp(HttpToolsProtocol):
+        heading = True
+        counted = 0
+
+        def on_message_begin(self) -> None:
+            self.heading, self.counted = True, 0
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self.heading = False
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self.heading, self.counted = True, 0
+            super().on_message_complete()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if not self.heading:
+                return
+            self.counted += len(data)
+            # What was begun and not finished; several short requests in one piece are none of that.
+            if self.counted > most and not self.transport.is_closing():
+                self.transport.write(_refusal(most))
+                self.transport.close()
+
+    return LimitedHttp
+
+
+def _refusal(most: int) -> bytes:
+    problem = Problem(
+        KINDS["headers-too-long"],
+        f"The address and the header fields have more than {most:,} bytes.",
+        {"limit": "header_bytes", "allowed": most},
+    )
+    body = orjson.dumps(problem.body(""))
+    head = (
+        f"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: {MEDIA}\r\nContent-Length: {len(body)}\r\n"
+        "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
