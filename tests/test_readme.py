@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -53,6 +54,21 @@ def test_every_curl_of_the_readme_works(client: httpx.Client, tmp_path: Path) ->
         )
         assert done.returncode == 0, (command, done)
         assert done.stdout or list(tmp_path.iterdir()), command
+
+
+def test_the_python_of_the_readme_works(client: httpx.Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """One block after the other, as a reader would type them."""
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len(blocks) == 2
+    assert len([line for line in blocks[0].splitlines() if line]) == 5
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block.replace("localhost:8000", f"127.0.0.1:{client.base_url.port}"), names)
+    assert "nee_total" in capsys.readouterr().out
+    assert list(names["data"]["nee"].dims) == ["feature", "time"]
+    assert sorted(names["mine"].geometry.area) == pytest.approx(sorted(names["some"].geometry.area))
+    assert sorted(names["table"]["nee"]) == pytest.approx(sorted(names["data"]["nee"].values.ravel()), abs=1e-2)
+    names["flux"].close()
 
 
 def test_the_demo_says_that_it_is_synthetic(client: httpx.Client) -> None:

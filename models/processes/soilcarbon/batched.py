@@ -1,6 +1,7 @@
 """The solver's equations in torch, layer by layer over all cells at once, for GPUs and as a check of the compiled one.
 
-See `solver.py`. Tensors are [C, pools, layers]; no gradients are recorded in here.
+See `solver.py`. In float32, decomposition slower than 1e-25 per year (metres down, at the ranges' corners) counts as
+1e-25: else the numbers would run out. Tensors are [C, pools, layers]; no gradients are recorded in here.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from .layers import THICKNESS, table
 
+SLOWEST = 1e-25  # yr-1, in float32: products of three slower rates are nothing there, their inverses infinite
+
 
 def solve(
     rate: Tensor, shares: Tensor, conductance: Tensor, source: Tensor, layers: Tensor, shift: float, eigen: bool
@@ -18,10 +21,12 @@ def solve(
     holds, rate, down, up = _prepared(rate, conductance, layers)
     source = source * holds
     wood = source[:, 0] / (rate[:, 0] + shift)
+    # not rate times mass: at depth in float32 the mass can be more than there are numbers for
+    decayed = source[:, 0] * (rate[:, 0] / (rate[:, 0] + shift))
     feed = source[:, 1:4].clone()
     to = shares[:, 8, None]
-    feed[:, 1] += to * rate[:, 0] * wood
-    feed[:, 2] += (1.0 - to) * rate[:, 0] * wood
+    feed[:, 1] += to * decayed
+    feed[:, 2] += (1.0 - to) * decayed
     litter = _tridiagonal(rate[:, 1:4] + shift, down, up, feed, False)
     flow = rate[:, 1:4] * litter
     feed = source[:, 4:7].clone()
@@ -75,6 +80,8 @@ def solve_transposed(
 def _prepared(rate: Tensor, conductance: Tensor, layers: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """[C, 1, L] 1 where there is soil, the rates (1 where there is none), ways down and up [C, L], yr-1."""
     count = rate.shape[2]
+    if rate.dtype == torch.float32:
+        rate = rate.clamp(min=SLOWEST)
     here = torch.arange(count, device=rate.device) < layers[:, None]
     thick = table(THICKNESS, rate)
     g = torch.where(here[:, 1:], conductance, torch.zeros_like(conductance))
@@ -147,9 +154,12 @@ def _times(matrix: Tensor, vector: Tensor) -> Tensor:
 def _stay(between: Tensor, leaving: Tensor) -> Tensor:
     """[C, 3, 3] time in pool b of carbon put into pool a, from rates between pools [C, 3, 3] and out [C, 3].
 
-    The inverse of a 3x3 matrix whose minors are written as sums of positive terms. The diagonal of `between` is not
-    read.
+    The inverse of a 3x3 matrix whose minors are written as sums of positive terms. The diagonal of `between` counts
+    for the measure only.
     """
+    # measured by the greatest: the product of three slow rates of a deep layer is nothing in float32
+    unit = torch.maximum(between.amax((1, 2)), leaving.amax(1))[:, None]
+    between, leaving = between / unit[:, :, None], leaving / unit
     w01, w02, w10 = between[:, 0, 1], between[:, 0, 2], between[:, 1, 0]
     w12, w20, w21 = between[:, 1, 2], between[:, 2, 0], between[:, 2, 1]
     e0, e1, e2 = leaving.unbind(1)
@@ -159,7 +169,7 @@ def _stay(between: Tensor, leaving: Tensor) -> Tensor:
         w10 * t2 + w12 * w20, e0 * t2 + w01 * t2 + w02 * (e2 + w21), w12 * t0 + w10 * w02,
         w20 * t1 + w21 * w10, w21 * t0 + w20 * w01, e0 * t1 + w02 * t1 + w01 * (e1 + w12),
     ), 1).view(-1, 3, 3)  # fmt: skip
-    return minors / (minors[:, 0] * leaving).sum(1)[:, None, None]
+    return minors / ((minors[:, 0] * leaving).sum(1)[:, None, None] * unit[:, :, None])
 
 
 def _eigen(
@@ -183,7 +193,8 @@ def _eigen(
     across = (f01 * k0)[:, None]
     right = torch.stack((one * two, across * two, (f02 * k0)[:, None] * one + (f12 * k1)[:, None] * across), 1)
     right = right / right.abs().amax(1, keepdim=True)
-    left = torch.linalg.inv(right)
+    left, failed = torch.linalg.inv_ex(right)
+    left = torch.where(failed[:, None, None] == 0, left, torch.full_like(left, torch.nan))
     if transposed:
         left, right = right.transpose(1, 2), left.transpose(1, 2)
     loss = (values * unit)[:, :, None] * scale[:, None, :] + shift

@@ -1,0 +1,106 @@
+"""A walk through the map's main uses in a real browser: times, comparing, own fields, and what a file holds.
+
+`FIELDFLUX_WALK=folder` keeps a video of it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import ROOT
+from .test_map import DESKTOP, Seen, a_field, browser, server, totals, until
+
+__all__ = ["browser", "server"]
+pytestmark = pytest.mark.browser
+AXE = ROOT / "app" / "web" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def serious(page: Any) -> list[str]:
+    """What axe finds that keeps people out."""
+    if not AXE.exists():
+        return []
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        f"{v['id']}: {v['nodes'][0]['html'][:200]}"
+        for v in found["violations"]
+        if v["impact"] in ("serious", "critical")
+    ]
+
+
+def test_a_walk_through_the_main_uses(server: str, browser: Any, tmp_path: Path) -> None:
+    kept = os.environ.get("FIELDFLUX_WALK")
+    more = {"record_video_dir": kept, "record_video_size": DESKTOP} if kept else {}
+    context = browser.new_context(viewport=DESKTOP, accept_downloads=True, **more)
+    seen = Seen(context.new_page(), server)
+    seen.watch()
+    page = seen.open()
+    try:
+        assert serious(page) == []
+
+        page.check("input[name=by][value=month]", force=True)
+        until(page, lambda: seen.tiles("nee", "2022-07"))
+        page.check("input[name=by][value=span]", force=True)
+        until(page, lambda: seen.tiles("nee", "2022-04-01..2022-09-30"))
+        assert "when=2022-04-01..2022-09-30" in page.url
+
+        page.check("input[name=by][value=day]", force=True)
+        page.click("#compare-open")
+        page.select_option("#compare", "swipe")
+        page.wait_for_selector("#divider")
+        page.focus("#divider")
+        page.keyboard.press("Home")
+        assert page.get_attribute("#divider", "aria-valuenow") == "0"
+        page.select_option("#compare", "minus")
+        page.wait_for_function("document.querySelector('#legend').textContent.includes(' less ')")
+        page.select_option("#compare", "")
+        assert page.locator("#swipe").is_hidden()
+
+        _, geometry, (lon, lat) = a_field(server)
+        page.fill("#find", f"{lat:.4f}, {lon:.4f}")
+        page.keyboard.press("Enter")
+        totals(page)
+        assert page.locator("#result h2").inner_text() == "One 250 m cell"
+        assert "sown" in (page.get_attribute(".calendar", "aria-label") or "")
+
+        feature = {"type": "Feature", "geometry": geometry, "properties": {"name": "North forty"}}
+        file = tmp_path / "north.geojson"
+        file.write_text(json.dumps(feature))
+        page.set_input_files("#file", file)
+        page.wait_for_function("document.querySelector('#result h2')?.textContent === 'North forty'")
+        totals(page)
+        assert "mine=fld_" in page.url
+        assert serious(page) == []
+        page.click("[aria-label='Rename North forty']")
+        page.fill(".edit input", "South forty")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[aria-label='Delete South forty']")
+        assert [f["properties"]["name"] for f in httpx.get(f"{server}v1/fields").json()["items"]] == ["South forty"]
+
+        page.click("#tool-download")
+        with page.expect_download() as download:
+            page.click("text=GeoTIFF of the view")
+        tiff = Image.open(io.BytesIO(Path(download.value.path()).read_bytes()))
+        assert tiff.tag_v2[34735][-1] == 3857
+        values = np.asarray(tiff)
+        assert np.isfinite(values).any()
+        assert np.nanmin(values) >= -60
+
+        page.click("[aria-label='Delete South forty']")
+        page.click(".mine .danger")
+        until(page, lambda: httpx.get(f"{server}v1/fields").json()["items"] == [])
+        page.click("#tool-about")
+        assert "Known faults" in page.locator("#about").inner_text()
+        page.keyboard.press("Escape")
+        assert seen.errors == []
+    finally:
+        context.close()
