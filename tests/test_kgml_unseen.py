@@ -11,7 +11,7 @@ from fieldflux.app.evaluate.yieldfloors import YieldFloors, YieldTable
 from fieldflux.app.evaluate.yields import YieldPoints
 from fieldflux.app.kgml.clock import Clock
 from fieldflux.app.kgml.coverage import Evidence, coverage_of, coverage_table, own_groups, rule_of, scores_of
-from fieldflux.app.kgml.folds import Unseen, daily_part, read_folds, yearly_part
+from fieldflux.app.kgml.folds import NOT_IN_DOMAIN, Unseen, daily_part, read_folds, yearly_part
 from fieldflux.app.kgml.recipe import KgmlRecipe
 from fieldflux.app.kgml.training import PLAIN, SECONDS, train_networks
 from fieldflux.app.kgml.unseen import interval_rules, unseen, write_unseen, yield_residuals
@@ -20,6 +20,7 @@ from fieldflux.app.kgml.unseenrows import unseen_rows
 from fieldflux.models.crops import CROPS
 from fieldflux.models.intervals import Residuals
 from fieldflux.models.kgml.recipe import NetworkRecipe, Stage, Stages
+from fieldflux.models.registry import Registry
 from fieldflux.tiles.measurements import read_towers
 
 SITES = {"XX-A1": ("A", 1.0), "XX-A2": ("A", 1.0), "XX-B": ("B", 3.0), "XX-C": ("C", 5.0)}  # group, reco
@@ -266,3 +267,10 @@ def test_files(found: tuple[Unseen, ...], recipe: KgmlRecipe, data: Path, tmp_pa
     assert "Coverage of intervals at unseen groups" in text
     assert "Towers, by day: the model makes its own GPP" in text
     assert {p.name for p in tmp_path.iterdir()} >= {"unseen_scores.csv", "coverage.csv", "coverage.png", *report.files}
+
+
+def test_towers_outside_the_domain_are_those_that_the_model_flags(data_dir: Path) -> None:
+    """By the soil that the cards call their domain; rice and orchards besides, which no model runs."""
+    low, high = Registry().card("kgml-ag-carbon").domain.ranges["soc_content"]
+    outside = {t.site for t in read_towers(data_dir) if not low <= t.static.get("soc_content", low) <= high}
+    assert outside | {"US-Lin"} == set(NOT_IN_DOMAIN)
