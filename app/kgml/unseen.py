@@ -47,7 +47,7 @@ NOTES = (
     "in that of the floors. Towers in no fold are run by the networks that learned from all others.",
     "own: the GPP fed in is the process model's, only in years whose crop it knows. given: the tower's own GPP, so "
     "that NEE is partly an identity. The two are never mixed in a row.",
-    "The process model was calibrated at Mead and at US-Bi1: with its GPP these places are not unseen.",
+    "The process model was calibrated at Mead, US-Bi1 and DE-Geb: with its GPP these places are not unseen.",
     "NSE is 1 - SS_res / SS_tot; bias is model less measurement. Rows and floors hold the same days. A median is taken "
     "of each number by itself. Published medians over croplands: NEE R2 0.42, RMSE 2.2; Reco R2 0.66.",
     "Crop 'modelled crops': the days that the process model runs, with it as a floor.",
