@@ -265,9 +265,9 @@ def _faults(recipe: KgmlRecipe) -> tuple[str, ...]:
     found = [
         "GPP where none is given is the process model's, with its errors: it was calibrated at Mead, "
         "US-Bi1 and DE-Geb alone.",
-        "Where the crop of the process model fails (flag crop_failed) or its GPP is low (soybean south of Iowa, European wheat), so "
-        "are respiration and growth; the harvest follows what earlier years let expect, and delta_soc is then far too "
-        "low: read it with a given GPP only.",
+        "Where the crop of the process model fails (crop_failed) or its GPP is low (soybean in the south, wheat in "
+        "Europe), so are respiration and growth; the harvest follows what earlier years let expect, and delta_soc is "
+        "then far too low: read it with a given GPP only.",
         "Yields with the process model's GPP are at best level with the line through the county's earlier yields.",
         "Soil organic carbon moves Rh through the measured stock only; the stock is not updated from year to year.",
         "The training years of a site and those that chose the epoch are both called trained.",

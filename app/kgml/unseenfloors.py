@@ -34,7 +34,7 @@ DESCRIBED: Mapping[str, str] = {
     "ridge": "ridge regression on weather of the day and of the past 7, 30 and 90 days, degree days, season, crop, "
     "irrigation, and the same GPP as the network has; training days of the other groups.",
     "boosting": "gradient boosting (200 trees) on the features of ridge.",
-    PROCESS: "the agro-ecosystem model by itself, with the same GPP. It was calibrated at Mead and at US-Bi1, so "
+    PROCESS: "the agro-ecosystem model by itself, with the same GPP. It was calibrated at Mead, US-Bi1, DE-Geb, so "
     "that only elsewhere it is unseen.",
     PLAIN: "recurrent networks without balance, knowledge or pre-training, on the same folds; the mean of their seeds.",
     PUBLISHED: "CarbonBench: the best of nine published networks and trees at this tower, by its R2 (1 - SS_res / "
