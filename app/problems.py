@@ -5,6 +5,7 @@ Code that raises knows nothing of HTTP. Its sentences are passed on; a stack tra
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -216,7 +217,7 @@ class Problem:
         if self.kind.retry_after is not None:
             extra.setdefault("Retry-After", str(self.kind.retry_after))
         extra.setdefault("Cache-Control", "no-store")
-        return Response(orjson.dumps(self.body(instance)), self.kind.status, extra, MEDIA)
+        return Response(_dumps(self.body(instance)), self.kind.status, extra, MEDIA)
 
 
 # By name, so that this module loads none of them: some bring libraries that take a second to import.
@@ -287,6 +288,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, by_status)
 
 
+def _dumps(body: Mapping[str, object]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        # JSON can name halves of characters ("\\ud800"), and the sentence repeats what was given.
+        return json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace")
+
+
 def _status(request: Request, error: HTTPException) -> Problem:
     if error.status_code == 404:
         return Problem(KINDS["not-found"], f"There is nothing at {request.url.path}.")
@@ -304,7 +313,8 @@ def _validation(error: RequestValidationError) -> Problem:
     broken = next((e for e in error.errors() if e["type"] == "json_invalid"), None)
     if broken is not None:
         why = broken.get("ctx", {}).get("error", "it is not JSON")
-        return Problem(KINDS["invalid-json"], f"The body is not JSON: {why} at character {broken['loc'][-1]}.")
+        at = f" at character {broken['loc'][-1]}" if broken["loc"] else ""
+        return Problem(KINDS["invalid-json"], f"The body is not JSON: {str(why)[:300].rstrip('.')}{at}.")
     first = found[0]
     more = f" ({len(found) - 1} more in `errors`)" if len(found) > 1 else ""
     return Problem(
