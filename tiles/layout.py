@@ -9,6 +9,7 @@ blocks/2019/b016-039.json         marker and record: this block and year is whol
 flags/2019/b016-039.npz           cells that the model flagged, by flag; not in stores of before they were kept
 states/2019/b016-039.safetensors  the model's memory at the end of the year
 overlay/2019/                     chunks computed on demand, one file each for days and years; not in 2019/
+sums/2019/                        of whole chunks, in blocks and on demand: see `chunksums`; not in earlier stores
 """
 
 from __future__ import annotations
@@ -135,6 +136,23 @@ def overlay_group(layout: Layout, year: int) -> Files:
     return group.files
 
 
+def sums_group(layout: Layout, year: int, quantities: Sequence[tuple[str, str, int | None]]) -> Files:
+    """Metadata of a year's sums over whole chunks: `blocks`, a file a block; `chunks`, a file a chunk on demand."""
+    group = _Writer()
+    (rows, cols), days, q = layout.chunks, days_in(year), len(quantities)
+    k = layout.grid.block // layout.grid.chunk
+    dims = ("quantity", "time", "chunk_row", "chunk_column")
+    about = {
+        "long_name": "sums of packed counts over the cells of a chunk that have a value, and how many these are",
+        "quantities": [list(quantity) for quantity in quantities],
+    }
+    shape, kind = (q, days, rows, cols), "int32"
+    group.array("blocks", shape, kind, dims, about, (1, DAYS_IN_SHARD, k, k), (q, DAYS_IN_SHARD, k, k))
+    group.array("chunks", shape, kind, dims, about, (q, DAYS_IN_SHARD, 1, 1))
+    group.files["zarr.json"] = _json(_group({}))
+    return group.files
+
+
 def gather_root(root: Path) -> bytes:
     """The root group's metadata with those of all years in it, so that xarray opens a year with one request."""
     group = json.loads((root / "zarr.json").read_bytes())
@@ -179,7 +197,7 @@ class _Writer:
         if shards is not None:
             inner = {"chunk_shape": chunks, "codecs": codecs, "index_codecs": [_LITTLE, crc], "index_location": "end"}
             codecs = [{"name": "sharding_indexed", "configuration": inner}]
-        fill = FILL if dtype == "int16" else "NaN"
+        fill = {"int16": FILL, "int32": 0}.get(dtype, "NaN")
         self._put(name, _array(shape, dtype, dims, attributes, shards or chunks, codecs, fill))
 
     def coordinate(self, name: str, values: NDArray[Any], attributes: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from .question import SeriesRequest, Source, Unanswerable, check_request, check_
 from .reading import Held, ends_in, lacking_chunks, work_of
 from .series import Series, series
 from .sums import DailySums
+from .whole import is_large
 from .zonal import BadGeometry, Coverage, Shape, coverages
 
 LEAST = 3
@@ -71,8 +72,10 @@ def read_together(
     if store is None or len(covers) < LEAST:
         return {}
     with_members = request.interval and source.card.members > 1
+    # of a large polygon, sums of whole chunks are read, not all its cells
+    small = [cover for cover in covers if not is_large(cover, store)]
     for year in request.years:
-        there = [cover for cover in covers if not lacking_chunks(source, cover, year)]
+        there = [cover for cover in small if not lacking_chunks(source, cover, year)]
         if not there:
             continue
         entries = _Entries.of(there, store.grid.chunk)

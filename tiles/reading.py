@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from .question import PARTS, SeriesRequest, Source, Unanswerable, has_members, r
 from .spatial import MOST_CELLS, Cells
 from .store import YearData
 from .sums import DailySums, Part, daily_sums, member_sums, part_of_cells, parts_of_store, yearly_sum
+from .whole import Cut, cut_by_chunks, sums_by_chunks
 from .zonal import Coverage
 
 Names: TypeAlias = tuple[str, ...]
@@ -150,6 +152,9 @@ class Reader:
         days = (last - first).days + 1
 
         def read() -> tuple[DailySums, ...]:
+            store, cut = self._source.store, self._cut
+            if store is not None and cut is not None:
+                return sums_by_chunks(store, cut, names, first, last, of_members)
             parts = self._parts(year)
             if of_members:
                 return member_sums(parts, names, days, self._source.card.members)
@@ -188,6 +193,13 @@ class Reader:
         return [(int(c), float(weight), 0.0, 0.0) for c, weight in zip(codes, weights, strict=True)]
 
     # where from
+
+    @cached_property
+    def _cut(self) -> Cut | None:
+        """The polygon in chunks of the store, where it is large."""
+        source = self._source
+        assert source.store is not None
+        return cut_by_chunks(source.store, self._cover, source.mask(), source.cube.window)
 
     def _parts(self, year: int) -> Iterator[Part]:
         store = self._source.store

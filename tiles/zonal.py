@@ -38,6 +38,9 @@ TOGETHER = 128
 SLIVER = 1e-9
 """Fractions of a cell below this are rounding, not land: 0.6 square centimetres of a 250 m cell."""
 
+FINEST = 2.0**-24
+"""Fractions are multiples of this, the precision they are cut with: sums of them and of whole counts are then exact."""
+
 FLAGS: MappingProxyType[str, str] = MappingProxyType(
     {
         "ring_closed": "A ring did not end where it began; it was closed.",
@@ -628,7 +631,7 @@ def _cut(parts: Sequence[tuple[Area, Window]]) -> list[Fractions]:
     found = []
     for box, cut in zip(boxes, result.features, strict=True):
         cell = np.asarray(cut.get("cell"), np.int64)
-        fraction = np.minimum(np.asarray(cut.get("fraction"), np.float64), 1.0)
+        fraction = np.rint(np.minimum(np.asarray(cut.get("fraction"), np.float64), 1.0) / FINEST) * FINEST
         rows, cols = cell // width + box.row1 - height, cell % width + box.col0
         # What the raster holds beyond this box lies outside the window
         real = (fraction > SLIVER) & (rows >= box.row0) & (cols < box.col1)

@@ -10,12 +10,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import shapely
 from fieldflux.tiles.lru import Lru
+from fieldflux.tiles.many import many_series
 from fieldflux.tiles.series import SeriesRequest, Source, series
-from fieldflux.tiles.store import Store
-from fieldflux.tiles.zonal import coverage
+from fieldflux.tiles.store import Store, open_store
+from fieldflux.tiles.zonal import coverage, read_shape
 
 from .synthetic import WINDOW, SyntheticCube, make_store, row, synthetic_model, timed
 
@@ -23,9 +25,9 @@ FIRST, LAST = date(2020, 1, 1), date(2020, 12, 31)
 NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 
-def square(store: Store, cells: float) -> dict[str, Any]:
-    """A rectangle of `cells` cells on a side in the middle of the store, GeoJSON, not along the grid."""
-    x, y = store.grid.centres((WINDOW.row0 + WINDOW.row1) / 2, (WINDOW.col0 + WINDOW.col1) / 2)
+def square(store: Store, cells: float, row: float = 0.0, col: float = 0.0) -> dict[str, Any]:
+    """A rectangle of `cells` cells on a side, GeoJSON, not along the grid, so far from the middle of the store."""
+    x, y = store.grid.centres((WINDOW.row0 + WINDOW.row1) / 2 + row, (WINDOW.col0 + WINDOW.col1) / 2 + col)
     half = cells * store.grid.size / 2
     lon, lat = store.grid.to_lonlat([x - half, x + half], [y - half, y + half])
     found: dict[str, Any] = shapely.geometry.mapping(shapely.box(lon[0], lat[0], lon[1], lat[1]))
@@ -63,8 +65,39 @@ def test_series(tmp_path: Path) -> None:
                     assert numbers[2] < 10.0
             found = timed(lambda g=geometry, s=store: coverage(g, s.grid, s.window), rounds)  # type: ignore[misc]
             row(f"  {place}: cells and fractions", found, width=52)
+        without_sums(store, members)
+        many_fields(store, members)
         if members == 1:
             beside_rio_tiler(store, tmp_path)
+
+
+def without_sums(store: Store, members: int) -> None:
+    """The county in a store of before sums over whole chunks were kept: every cell is looked at."""
+    sums = store.path / "sums"
+    sums.rename(store.path / "not-kept")
+    old = Source(SyntheticCube(), synthetic_model(members).card, open_store(store.path), memory=Lru(64 << 20))
+    request = SeriesRequest(square(store, 190.0), FIRST, LAST, ("gpp", "reco", "nee"))
+
+    def anew() -> Any:
+        old.memory.clear()
+        return series(request, old)
+
+    row(f"county, {members} member(s), without sums of chunks", timed(anew, 3), width=52)
+    (store.path / "not-kept").rename(sums)
+
+
+def many_fields(store: Store, members: int) -> None:
+    """1,000 fields in one question, spread over the store."""
+    places = np.random.default_rng(0).uniform(-240, 240, (1000, 2))
+    shapes = [read_shape(square(store, 3.8, *place)) for place in places.tolist()]
+    source = Source(SyntheticCube(), synthetic_model(members).card, store, memory=Lru(64 << 20))
+    request = SeriesRequest(shapes[0], FIRST, LAST, ("gpp", "reco", "nee"))
+
+    def anew() -> Any:
+        source.memory.clear()
+        return many_series(shapes, request, source)
+
+    row(f"1,000 fields, {members} member(s)", timed(anew, 2), width=52)
 
 
 def beside_rio_tiler(store: Store, folder: Path) -> None:
