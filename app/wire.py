@@ -22,6 +22,7 @@ def limited_http(most: int) -> type[Protocol]:
 
     class LimitedHttp(HttpToolsProtocol):
         heading = True
+        ended = False
         counted = 0
 
         def on_message_begin(self) -> None:
@@ -33,12 +34,14 @@ def limited_http(most: int) -> type[Protocol]:
             super().on_headers_complete()
 
         def on_message_complete(self) -> None:
-            self.heading, self.counted = True, 0
+            self.heading, self.ended, self.counted = True, True, 0
             super().on_message_complete()
 
         def data_received(self, data: bytes) -> None:
+            self.ended = False
             super().data_received(data)
-            if not self.heading:
+            # A piece that ends a request is mostly its body.
+            if not self.heading or self.ended:
                 return
             self.counted += len(data)
             # What was begun and not finished; several short requests in one piece are none of that.

@@ -32,7 +32,7 @@ RULES = Jobs(lease_seconds=60.0, attempts=3)
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_home(tmp_path_factory.mktemp("killed"), years=(2020,))
+    return toy_home(tmp_path_factory.mktemp("killed"), years=(2019, 2020), run_years=(2020,))
 
 
 @pytest.fixture(scope="module")
