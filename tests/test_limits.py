@@ -1,20 +1,28 @@
-"""Rates, quotas and usage."""
+"""Rates, quotas and usage; lengths of addresses and header fields; what may be believed of proxies."""
 
 from __future__ import annotations
 
 import json
+import re
+import socket
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import pytest
+import uvicorn
 from fieldflux.app.accounts.limits import Allowances
 from fieldflux.app.accounts.meter import Meter
 from fieldflux.app.accounts.used import used
 from fieldflux.app.database import Database, database_url
 from fieldflux.app.observe.request import Finished
+from fieldflux.app.server import create_app
 from fieldflux.app.settings import Rates
+from fieldflux.app.wire import limited_http
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,6 +135,35 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy_home(tmp_path_factory.mktemp("home"), run_years=(2020,))
 
 
+TILE = "/v1/tiles/gpp/2020-07-01/10/245/379.png"
+
+
+def test_a_caller_who_asks_too_much_is_told_when_to_come_back(home: Path) -> None:
+    rates = Rates(per_second=2, burst=10, daily=400, by_address=True)
+    with serving(settings_of(home, rates=rates), toy_registry(home / "checkpoints")) as client:
+        first = client.get(TILE)
+        assert first.status_code == 200
+        assert first.headers["ratelimit-policy"] == '"burst";q=10;w=5, "day";q=400;w=86400'
+        # Half a second gives a unit back.
+        assert re.fullmatch(r'"burst";r=(9|10);t=[01], "day";r=399;t=\d+', first.headers["ratelimit"])
+        replies = [client.get(TILE) for _ in range(40)]
+        refused = next(r for r in replies if r.status_code == 429)
+        assert refused.json()["type"] == "/problems/rate-limited"
+        assert refused.json()["violated-policies"] == ["burst"]
+        wait = int(refused.headers["retry-after"])
+        assert 1 <= wait <= 5
+        # Pages and signs of life are not limited.
+        assert client.get("/livez").status_code == 200
+        time.sleep(wait)
+        assert client.get(TILE).status_code == 200
+    short = Rates(per_second=100, burst=100, daily=3, by_address=True)
+    with serving(settings_of(home, rates=short), toy_registry(home / "checkpoints")) as client:
+        *_, refused = [client.get(TILE) for _ in range(4)]
+        assert refused.status_code == 429
+        assert refused.json()["type"] == "/problems/quota-exhausted"
+        assert int(refused.headers["retry-after"]) <= DAY
+
+
 def test_a_series_costs_by_its_cells_and_days(home: Path) -> None:
     def box(width: float) -> dict[str, object]:
         ring = [[-93.3, 42], [-93.3 + width, 42], [-93.3 + width, 42.1], [-93.3, 42.1], [-93.3, 42]]
@@ -141,3 +178,96 @@ def test_a_series_costs_by_its_cells_and_days(home: Path) -> None:
         costs = [before - after for before, after in pairwise(left)]
         # 0.1 degrees each way are 91 km2, 1,470 cells: 1 + 1,470 * 366 * 2 / 250,000 units.
         assert costs == [pytest.approx(5.3, abs=1), pytest.approx(9.6, abs=1)]
+
+
+def test_usage_over_http_counts_each_request(home: Path) -> None:
+    with serving(settings_of(home), toy_registry(home / "checkpoints")) as client:
+        before = client.get("/v1/usage").json()
+        sent = sum(len(client.get(TILE).content) for _ in range(3))
+        client.get("/livez")
+        after = client.get("/v1/usage").json()
+        tiles = [sum(i["requests"] for i in u["items"] if i["class"] == "tile") for u in (before, after)]
+        assert tiles[1] - tiles[0] == 3
+        held = [sum(i["bytes"] for i in u["items"] if i["class"] == "tile") for u in (before, after)]
+        assert held[1] - held[0] == sent
+        assert after["costs"]["tile"].startswith("1")
+        assert client.get("/v1/usage?first=2020-01-01&last=2019-01-01").status_code == 422
+        client.get(TILE)
+    # A clean stop loses nothing.
+    with serving(settings_of(home), toy_registry(home / "checkpoints")) as client:
+        stopped = client.get("/v1/usage").json()
+        assert sum(i["requests"] for i in stopped["items"] if i["class"] == "tile") == tiles[1] + 1
+
+
+@pytest.fixture(scope="module")
+def port(home: Path) -> Iterator[int]:
+    """A server with the protocol and the trust in proxies that `fieldflux serve` gives it."""
+    app = create_app(settings_of(home, cors=("https://map.example",)), toy_registry(home / "checkpoints"))
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(app, log_level="error", http=limited_http(32_768), forwarded_allow_ips=["127.0.0.1"])
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+        thread.start()
+        until = time.monotonic() + 20
+        while not server.started and time.monotonic() < until:
+            time.sleep(0.01)
+        yield bound.getsockname()[1]
+        server.should_exit = True
+        thread.join(20)
+
+
+def test_addresses_and_header_fields_have_a_length(port: int) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        long = client.get("/v1/variables?x=" + "y" * 9000)
+        assert long.status_code == 414
+        assert long.json()["type"] == "/problems/address-too-long"
+        assert long.json()["allowed"] == 8192
+        wide = client.get("/v1/variables", headers={f"X-{n}": "v" * 1000 for n in range(40)})
+        assert wide.status_code == 431
+        assert wide.json()["type"] == "/problems/headers-too-long"
+        assert client.get("/problems/headers-too-long").status_code == 200
+
+
+def test_a_header_without_an_end_is_cut_short(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as wire:
+        wire.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        answer = b""
+        sent = 0
+        try:
+            while not answer and sent < 5_000_000:
+                wire.sendall(b"y" * 8192)
+                sent += 8192
+                wire.setblocking(False)
+                try:
+                    answer = wire.recv(4096)
+                except BlockingIOError:
+                    answer = b""
+                wire.settimeout(20)
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+        assert sent < 5_000_000
+        assert not answer or b"431" in answer
+
+
+def test_headers_of_a_trusted_proxy_and_of_browsers(port: int) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        assert "strict-transport-security" not in client.get("/livez").headers
+        secure = client.get("/livez", headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"})
+        assert secure.headers["strict-transport-security"] == "max-age=31536000"
+        asked = {
+            "Origin": "https://map.example",
+            "Access-Control-Request-Method": "PATCH",
+            "Access-Control-Request-Headers": "authorization, idempotency-key, if-match, content-type",
+        }
+        preflight = client.options("/v1/fields/fld_x", headers=asked)
+        assert preflight.status_code == 200
+        assert "PATCH" in preflight.headers["access-control-allow-methods"]
+        shown = client.get("/v1/variables", headers={"Origin": "https://map.example"})
+        assert {"RateLimit", "Retry-After", "ETag"} <= set(
+            shown.headers["access-control-expose-headers"].replace(" ", "").split(",")
+        )
+        assert client.get("/v1/nothing").json()["type"] == "/problems/not-found"
+        wrong = client.delete("/v1/variables")
+        assert wrong.json()["type"] == "/problems/method-not-allowed"
+        assert "GET" in wrong.headers["allow"]
