@@ -2,8 +2,9 @@
 and cells are looked at only along the polygon's edge.
 
 Where more of a chunk's cells are covered than not, the rest is taken away from the sums of all of it. Fractions are
-multiples of 2**-24 (see `zonal`) and counts whole numbers: so every sum below 2**29 counts times cells (36,000 cells of
-14,000 counts) is exact in 64-bit floats, in whatever order and by whichever way it is made.
+multiples of 2**-24 or finer (see `zonal`) and counts whole numbers: so sums over up to 16,000 cells, and any below
+2**29 counts times cells (36,000 cells of 14,000 counts), are exact
+in 64-bit floats, in whatever order and by whichever way they are made.
 """
 
 from __future__ import annotations

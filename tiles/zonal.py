@@ -38,9 +38,6 @@ TOGETHER = 128
 SLIVER = 1e-9
 """Fractions of a cell below this are rounding, not land: 0.6 square centimetres of a 250 m cell."""
 
-FINEST = 2.0**-24
-"""Fractions are multiples of this, the precision they are cut with: sums of them and of whole counts are then exact."""
-
 FLAGS: MappingProxyType[str, str] = MappingProxyType(
     {
         "ring_closed": "A ring did not end where it began; it was closed.",
@@ -445,7 +442,7 @@ def _covered(
     window: Window,
     mask: NDArray[np.bool_] | None,
 ) -> Coverage:
-    rows, cols, fraction = cells
+    rows, cols, fraction = _binary(*cells)
     inside_m2 = float(fraction.sum()) * grid.cell_area_m2
     flags: list[str] = []
     if mask is not None:
@@ -482,6 +479,17 @@ def _covered(
         tuple(flags),
         key,
     )
+
+
+def _binary(rows: NDArray[np.int64], cols: NDArray[np.int64], fraction: NDArray[np.float64]) -> Fractions:
+    """Fractions as multiples of a power of two, so that sums of them times 16-bit counts are exact in 64-bit floats.
+
+    2**-24, the precision they are cut with, or finer where a polygon has so few cells that sums are exact all the same.
+    """
+    step = 2.0 ** -min(max(53 - 15 - math.ceil(math.log2(rows.size + 1)), 24), 36)
+    fraction = np.rint(fraction / step) * step
+    some = fraction > 0
+    return rows[some], cols[some], fraction[some]
 
 
 def to_cells(geometry: Any, grid: Grid) -> Any:
@@ -631,7 +639,7 @@ def _cut(parts: Sequence[tuple[Area, Window]]) -> list[Fractions]:
     found = []
     for box, cut in zip(boxes, result.features, strict=True):
         cell = np.asarray(cut.get("cell"), np.int64)
-        fraction = np.rint(np.minimum(np.asarray(cut.get("fraction"), np.float64), 1.0) / FINEST) * FINEST
+        fraction = np.minimum(np.asarray(cut.get("fraction"), np.float64), 1.0)
         rows, cols = cell // width + box.row1 - height, cell % width + box.col0
         # What the raster holds beyond this box lies outside the window
         real = (fraction > SLIVER) & (rows >= box.row0) & (cols < box.col1)
