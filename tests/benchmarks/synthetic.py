@@ -93,6 +93,7 @@ def year_data(store: Store, block: Block, year: int) -> YearData:
     reco = plus(ra, rh)
     nee = minus(reco, gpp)
     daily = {"gpp": gpp, "ra": ra, "rh": rh, "reco": reco, "nee": nee, "et": packed(5.0)}
+    daily = {v: daily[v] if v in daily else np.zeros_like(gpp) for v in store.layout.daily}
     plane = (field[0] * 300).astype(np.float32)
     yearly = dict.fromkeys(store.layout.yearly, plane)
     members = range(store.members if store.members > 1 else 0)
