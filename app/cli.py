@@ -413,6 +413,9 @@ def experiment(
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that share the work.", min=1)] = 2,
     quick: Annotated[bool, typer.Option(help="Minutes instead of half an hour; shows only that it runs.")] = False,
+    card: Annotated[
+        Path | None, typer.Option(help="Checkpoint whose card gets the scores: models/checkpoints/NAME/VERSION.")
+    ] = None,
 ) -> None:
     """Make an experiment with KGML-ag-Carbon: what it gains from few measurements, and by which of its parts.
 
@@ -421,6 +424,7 @@ def experiment(
 
     Example: `fieldflux experiment small-samples --data ../shared/data --work work --out experiments`
     """
+    from .kgml.cardscores import add_to_card
     from .kgml.experiments import experiment as make
     from .kgml.experiments import weights_given
 
@@ -431,6 +435,8 @@ def experiment(
         if path.suffix == ".txt":
             typer.echo(path.read_text())
     _err().print(f"Tables and plots are in [bold]{out}[/].")
+    if card is not None:
+        _err().print(f"{add_to_card(card, made)} scores are in the card of [bold]{card}[/].")
 
 
 @app.command()
