@@ -17,6 +17,7 @@ from .workspace import Place, Workspace
 
 if TYPE_CHECKING:
     from fieldflux.models.contract import Model
+    from fieldflux.tiles.cube import Cube
 
 log = logging.getLogger("fieldflux")
 
@@ -37,9 +38,9 @@ def warm(workspace: Workspace) -> None:
         place = workspace.place()
         store = workspace.store(place)
         whole = [year for year in store.years if store.computed(year).any()] if store else []
-        year = whole[-1] if whole else place.cube.years[-1]
-        west, south, east, north = place.cube.bounds_lonlat()
-        middle = (west + east) / 2, (south + north) / 2
+        # A run begins with the first of the inputs: that year alone costs least.
+        year = whole[-1] if whole else place.cube.years[0]
+        middle = _middle(place.cube)
         if whole:
             _draw(workspace, place, year, *middle)
         # Without a store the model answers: it is loaded, and compiled where it never was on this machine.
@@ -66,6 +67,18 @@ def compile_model(model: Model) -> None:
     )
 
 
+def _middle(cube: Cube) -> tuple[float, float]:
+    """Longitude and latitude of the centre of the cell with inputs that is nearest to the cube's middle."""
+    rows, cols = np.nonzero(cube.mask())
+    height, width = cube.window.shape
+    i = int(np.argmin(np.hypot(rows - height / 2, cols - width / 2)))
+    grid = cube.grid
+    x = grid.x0 + (cube.window.col0 + int(cols[i]) + 0.5) * grid.size
+    y = grid.y0 - (cube.window.row0 + int(rows[i]) + 0.5) * grid.size
+    lon, lat = grid.to_lonlat([x], [y])
+    return float(lon[0]), float(lat[0])
+
+
 def _draw(workspace: Workspace, place: Place, year: int, lon: float, lat: float) -> None:
     daily = next(name for name in place.card.outputs if name in ("gpp", "nee", "et"))
     for when in (f"{year}-07-01", str(year)):
@@ -73,7 +86,8 @@ def _draw(workspace: Workspace, place: Place, year: int, lon: float, lat: float)
 
 
 def _ask(workspace: Workspace, place: Place, year: int, lon: float, lat: float) -> None:
-    d = 0.002
+    # Well inside one cell: the model may have to run for it.
+    d = 0.0003
     ring = [[lon - d, lat - d], [lon + d, lat - d], [lon + d, lat + d], [lon - d, lat + d], [lon - d, lat - d]]
     geometry = {"type": "Polygon", "coordinates": [ring]}
     fluxes = tuple(name for name in ("gpp", "ra", "rh", "reco", "nee") if name in place.card.outputs)

@@ -163,13 +163,15 @@ def test_a_region_that_must_be_computed_is_queued_and_comes(cube: Cube, tmp_path
 def test_many_of_the_same_question_at_once_get_the_same_answer(cube: Cube, tmp_path: Path) -> None:
     bare = toy_home(tmp_path, run_years=())
     registry = toy_registry(bare / "checkpoints")
-    ask = {"geometry": square(cube, *FIELD, 3, 3), "years": [2019], "variables": ["gpp"]}
+    ask = {"geometry": square(cube, *FIELD, 12, 12), "years": [2019], "variables": ["gpp"]}
     with serving(settings_of(bare), registry) as client, concurrent.futures.ThreadPoolExecutor(6) as pool:
         replies = list(pool.map(lambda _: client.post("/v1/series", json=ask), range(6)))
     assert {r.status_code for r in replies} == {200}
     assert len({r.content for r in replies}) == 1
-    # One year, computed once for all six.
-    assert len(registry.toy.seen) == 1
+    # One year, computed once for all six; the server's warm-up runs one cell of its own.
+    runs = [cells for cells in registry.toy.seen if cells > 1]
+    assert len(runs) == 1
+    assert len(registry.toy.seen) <= 2
 
 
 def test_features_and_collections_of_one_are_taken(client: httpx.Client, cube: Cube) -> None:
@@ -338,7 +340,9 @@ def test_health_and_version(client: httpx.Client) -> None:
     assert client.get("/livez").json() == {"status": "alive"}
     ready = client.get("/readyz")
     assert ready.status_code == 200
-    assert {(c["what"], c["ok"]) for c in ready.json()["checks"]} == {("model", True), ("cube", True), ("store", True)}
+    checks = ready.json()["checks"]
+    assert {check["what"] for check in checks} == {"model", "cube", "store", "database", "jobs"}
+    assert all(check["ok"] for check in checks)
     assert client.get("/version").json()["fieldflux"]
     status = client.get("/v1/status").json()
     assert status["state"] == "ready"
