@@ -44,38 +44,38 @@ to_fixed_tuple: Any = tuples.to_fixed_tuple
 step: Any = None  # what `run` calls: bound when it is compiled
 
 
-@njit  # type: ignore[untyped-decorator]
+@njit()  # type: ignore[untyped-decorator]
 def _exp(x: float) -> float:
     return math.exp(x)
 
 
-@njit  # type: ignore[untyped-decorator]
+@njit()  # type: ignore[untyped-decorator]
 def _log(x: float) -> float:
     return math.log(x)
 
 
-@njit  # type: ignore[untyped-decorator]
+@njit()  # type: ignore[untyped-decorator]
 def _sqrt(x: float) -> float:
     return math.sqrt(x)
 
 
-@njit  # type: ignore[untyped-decorator]
+@njit()  # type: ignore[untyped-decorator]
 def _relu(x: float) -> float:
     # written so that NaN stays NaN: a missing input must not become a number
     return 0.0 if x < 0.0 else x
 
 
-@njit  # type: ignore[untyped-decorator]
+@njit()  # type: ignore[untyped-decorator]
 def _least(a: float, b: float) -> float:
     return b if b < a else (a if b == b else b)
 
 
-@njit  # type: ignore[untyped-decorator]
+@njit()  # type: ignore[untyped-decorator]
 def _gate(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x)) if x > -700.0 else 0.0
 
 
-@njit  # type: ignore[untyped-decorator]
+@njit()  # type: ignore[untyped-decorator]
 def _given(a: float, b: float) -> float:
     return a if a == a else b
 
@@ -102,8 +102,8 @@ def kernel() -> Kernel:
 
 def _build(stamp: str) -> Kernel:
     """Compile for sources of that stamp, which is part of numba's cache key: numba itself looks at one file only."""
-    smooth_least, decayed = njit(build_smooth_least(_sqrt, _relu)), njit(build_decayed(_exp))
-    day = njit(build_step(_exp, _log, _relu, _least, _least, _gate, _given, smooth_least, decayed))
+    smooth_least, decayed = njit()(build_smooth_least(_sqrt, _relu)), njit()(build_decayed(_exp))
+    day = njit()(build_step(_exp, _log, _relu, _least, _least, _gate, _given, smooth_least, decayed))
     states, weathers, fields, outputs = len(STATE), len(WEATHER), len(FIELD), len(OUTPUT)
     missing = np.float32(np.nan)
 
