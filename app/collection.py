@@ -201,14 +201,13 @@ def _registered(names: Sequence[str], database: Database | None, tenant: str) ->
     """Fields of the registry by their ids. Raises Refused (not-found) where there is no registry, DatabaseFault."""
     if database is None:
         raise Refused("not-found", "There is no registry of fields here: give `features` instead.")
-    from .fields.find import one
+    from .fields.find import by_ids
+    from .fields.register import unknown
 
-    found: list[Given] = []
-    with database.read() as connection:
-        for index, name in enumerate(names):
-            try:
-                field = one(connection, tenant, name)
-                found.append(Given(index, name, field.shape, None, field.external_id))
-            except Refused as error:
-                found.append(Given(index, name, None, error))
-    return tuple(found)
+    held = by_ids(database, tenant, names)
+    return tuple(
+        Given(index, name, held[name].shape, None, held[name].external_id)
+        if name in held
+        else Given(index, name, None, unknown(name))
+        for index, name in enumerate(names)
+    )

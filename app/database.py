@@ -17,6 +17,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 if TYPE_CHECKING:
     from fastapi import Request
     from sqlalchemy import Connection, Engine
@@ -150,11 +152,7 @@ def utc_now() -> str:
 
 
 def _engine(url: str) -> Engine:
-    import orjson
     from sqlalchemy import create_engine, event
-
-    def dumps(value: Any) -> str:
-        return orjson.dumps(value).decode()
 
     if url.startswith("postgresql"):
         return create_engine(
@@ -163,7 +161,7 @@ def _engine(url: str) -> Engine:
             max_overflow=8,
             pool_timeout=10,
             pool_pre_ping=True,
-            json_serializer=dumps,
+            json_serializer=_dumps,
             json_deserializer=orjson.loads,
             connect_args={"connect_timeout": 5},
         )
@@ -173,7 +171,7 @@ def _engine(url: str) -> Engine:
     except OSError as error:
         raise DatabaseFault("read-only", f"The database's folder cannot be made: {error.strerror}.") from error
     engine = create_engine(
-        url, pool_size=8, max_overflow=8, pool_timeout=10, json_serializer=dumps, json_deserializer=orjson.loads
+        url, pool_size=8, max_overflow=8, pool_timeout=10, json_serializer=_dumps, json_deserializer=orjson.loads
     )
 
     @event.listens_for(engine, "connect")
@@ -194,6 +192,11 @@ def _engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _dumps(value: Any) -> str:
+    # Not inside another function: the driver keeps a class for each closure, for ever.
+    return orjson.dumps(value).decode()
 
 
 def _upgrade(engine: Engine) -> None:

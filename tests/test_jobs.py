@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import io
 import json
+import os
 import threading
 import time
 import zipfile
@@ -353,11 +354,15 @@ def test_results_expire(home: Path, client: httpx.Client, cube: Cube, settings: 
     job = send(client, body_of(fields(cube, 2), step="year"))["id"]
     ended(client, job)
     assert (home / "jobs" / job).is_dir()
+    unfinished = home / "jobs" / ".unfinished" / "of-a-killed-worker"
+    unfinished.write_bytes(b"x")
+    os.utime(unfinished, (0, 0))
     database = Database(database_url("", home))
     with database.begin() as connection:
         connection.execute(text("UPDATE jobs SET expires = '2020-01-01T00:00:00.000Z' WHERE id = :id"), {"id": job})
     tidy(settings, database)  # the server does the same every minute, and may have been first
     database.close()
+    assert not unfinished.exists()
     assert not (home / "jobs" / job).exists()
     told = client.get(f"/v1/jobs/{job}").json()
     assert told["results_removed"]

@@ -156,9 +156,13 @@ def page(
 
 
 def by_ids(
-    database: Database, tenant: str, ids: Sequence[str], place: tuple[str, str] | None = None
+    database: Database,
+    tenant: str,
+    ids: Sequence[str],
+    place: tuple[str, str] | None = None,
+    overlapping: bool = False,
 ) -> dict[str, Field]:
-    """Fields by their ids, with overlaps and duplicates; those that are gone are left out."""
+    """Fields by their ids; those that are gone are left out. overlapping: with overlaps and duplicates."""
     from .tables import fields, versions
 
     found: dict[str, Field] = {}
@@ -166,7 +170,7 @@ def by_ids(
         for i in range(0, len(ids), _AT_ONCE):
             query = _query(tenant, place).where(versions.c.current == 1, fields.c.id.in_(ids[i : i + _AT_ONCE]))
             found |= {row.id: _field(row, place) for row in connection.execute(query)}
-        beside = neighbours(connection, tenant, list(found))
+        beside = neighbours(connection, tenant, list(found)) if overlapping else {}
     return {name: _with(f, beside[name]) if name in beside else f for name, f in found.items()}
 
 

@@ -8,6 +8,7 @@ import os
 import secrets
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Thread
 from time import monotonic
@@ -72,7 +73,7 @@ class Keeper:
                 for slot in self._slots:
                     self._reap(slot, database)
                 now = monotonic()
-                if self._wake.is_set() or now - looked >= LOOK_SECONDS:
+                if self._wake.is_set() or now - looked >= LOOK_SECONDS or self._may_begin_again(now):
                     self._wake.clear()
                     looked = now
                     if self._slots and queue.work_waits(database):
@@ -88,6 +89,13 @@ class Keeper:
             busy = any(slot.process is not None or slot.deaths for slot in self._slots)
             self._wake.wait(WATCH_SECONDS if busy else LOOK_SECONDS)
         self._end(database)
+
+    def _may_begin_again(self, now: float) -> bool:
+        """Whether the wait after a process's death is over, told once."""
+        over = [slot for slot in self._slots if 0 < slot.not_before <= now]
+        for slot in over:
+            slot.not_before = 0.0
+        return bool(over)
 
     def _fill(self) -> None:
         for slot in self._slots:
@@ -119,17 +127,18 @@ class Keeper:
         process = slot.process
         if process is None or process.poll() is None:
             return
+        if process.stdin is not None:
+            with suppress(OSError):
+                process.stdin.close()
+        slot.process = None
         if process.returncode:
             log.warning("a worker process ended with %d", process.returncode)
-            queue.release(database, slot.name)
             slot.deaths += 1
             slot.not_before = monotonic() + min(0.2 * 2**slot.deaths, 30.0)
-            self._wake.set()
+            # Where this fails, the lease runs out; the place is free for the next process all the same.
+            queue.release(database, slot.name)
         else:
             slot.deaths = 0
-        if process.stdin is not None:
-            process.stdin.close()
-        slot.process = None
 
     def _end(self, database: Database) -> None:
         running = [slot for slot in self._slots if slot.process is not None]

@@ -111,16 +111,14 @@ def _outline(feature: Any) -> Any:
 
 
 def _registered(database: Database, tenant: str, names: Sequence[str]) -> list[dict[str, Any]]:
-    from fieldflux.app.fields.find import one
+    from fieldflux.app.fields.find import by_ids
+    from fieldflux.app.fields.register import unknown
 
-    found: list[dict[str, Any]] = []
-    with database.read() as connection:
-        for i, name in enumerate(names):
-            try:
-                found.append(_of_field(i, one(connection, tenant, name)))
-            except Refused as error:
-                found.append({"index": i, "id": name, "error": _error(error)})
-    return found
+    held = by_ids(database, tenant, names)
+    return [
+        _of_field(i, held[name]) if name in held else {"index": i, "id": name, "error": _error(unknown(name))}
+        for i, name in enumerate(names)
+    ]
 
 
 def _queried(database: Database, tenant: str, query: FieldQuery, limit: int) -> list[dict[str, Any]]:
@@ -170,7 +168,8 @@ def _series(workspace: Workspace, database: Database, job: SeriesJob, rows: list
     if values > rules.values:
         raise over("values", values, rules.values, "Ask for fewer fields, variables or years in a job.")
 
-    shapes = [given.shape for given in asked_collection(workspace, job, rows).given]
+    checked = asked_collection(workspace, job, rows).given
+    shapes = [given.shape for given in checked]
     found = iter(
         coverages(
             [shape for shape in shapes if shape is not None],
@@ -190,8 +189,7 @@ def _series(workspace: Workspace, database: Database, job: SeriesJob, rows: list
     for i, (row, cover) in enumerate(zip(rows, covers, strict=True)):
         reading = runs = 0
         if cover is None or isinstance(cover, BadGeometry):
-            given = asked_collection(workspace, job, [row]).given[0]
-            error = given.error or (cover if isinstance(cover, BadGeometry) else None)
+            error = checked[i].error or (cover if isinstance(cover, BadGeometry) else None)
             assert error is not None
             rows[i] = row = {**{k: v for k, v in row.items() if k != "feature"}, "error": _error(error)}
         else:

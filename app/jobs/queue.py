@@ -251,7 +251,7 @@ def release(database: Database, worker: str, counted: bool = True) -> int:
     from .tables import batches
 
     b = batches.c
-    back = {"state": "queued", "worker": "", "attempts": b.attempts - (not counted), "progress": 0}
+    back = {"state": "queued", "worker": "", "attempts": b.attempts - int(not counted), "progress": 0}
     with database.begin() as connection:
         done = connection.execute(update(batches).where(b.worker == worker, b.state == "running").values(**back))
         return int(done.rowcount)

@@ -1,4 +1,4 @@
-"""What is over: results whose time is up, jobs that nobody asks for any more, folders without a job."""
+"""What is over: results whose time is up, jobs nobody asks for any more, folders without a job, unfinished files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from . import files
 
 def tidy(settings: Settings, database: Database) -> int:
     """Remove what has expired; how many jobs' results. Raises DatabaseFault."""
+    from fieldflux.tiles.files import sweep
     from sqlalchemy import delete, select, update
 
     from .tables import batches, jobs
@@ -28,6 +29,8 @@ def tidy(settings: Settings, database: Database) -> int:
         connection.execute(delete(jobs).where(ended, j.removed == 1, j.expires < forgotten))
     for job in over:
         files.remove(settings.home, job)
+    # What killed workers were about to write.
+    sweep(files.root_of(settings.home))
     left = files.orphans(settings.home)
     if left:
         with database.read() as connection:

@@ -366,7 +366,7 @@ def _report(
             features=listed,
         )
     place = _place(workspace)
-    fields = by_ids(database, tenant, [o.id for o in taken], place)
+    fields = by_ids(database, tenant, [o.id for o in taken], place, overlapping=True)
     return as_report(outcomes, fields, place is not None), taken[0].id
 
 
