@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from threading import Event, Lock, Thread
 from typing import Literal
@@ -58,13 +59,22 @@ class Filler:
         """Start the process. Returns at once."""
         self._status = Status("building", "The demo landscape is being prepared.", 0.0)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fieldflux.app.fill", self._settings.model_dump_json()],
+            [sys.executable, "-m", "fieldflux.app.fill"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             # Ctrl-C in a terminal goes to the whole group; the server ends this process itself, and cleanly.
             start_new_session=True,
         )
+        assert self._process.stdin is not None
+        try:
+            # Not on the command line, which every user of this machine can see: the database's address may hold a
+            # password.
+            self._process.stdin.write(f"{self._settings.model_dump_json()}\n")
+            self._process.stdin.flush()
+        except OSError:
+            # It died at once, which the listener tells.
+            log.warning("the process that prepares the demo could not be told its settings")
         self._listener = Thread(target=self._listen, args=(self._process,), name="fill", daemon=True)
         self._listener.start()
 
@@ -79,7 +89,8 @@ class Filler:
         if process is None:
             return
         if process.stdin is not None:
-            process.stdin.close()
+            with suppress(OSError):
+                process.stdin.close()
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -167,8 +178,9 @@ def fill(workspace: Workspace, report: Callable[[Status], None], cancel: Event) 
         report(READY)
 
 
-def main(arguments: list[str]) -> int:
-    settings = Settings(**json.loads(arguments[0]))
+def main() -> int:
+    """Settings are the first line of standard input, as JSON."""
+    settings = Settings(**json.loads(sys.stdin.readline()))
     cancel = Event()
 
     def hear() -> None:
@@ -193,4 +205,4 @@ def _tell(status: Status) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
