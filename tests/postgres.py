@@ -32,40 +32,60 @@ def programs() -> Path:
 @contextmanager
 def cluster() -> Iterator[str]:
     """The address of a fresh, empty database. Raises NoPostgres."""
-    found = programs()
+    programs()
     home = Path(tempfile.mkdtemp(prefix="ff-pg-"))
-    data, log = home / "data", home / "log"
-    # It refuses to run as root: then as Debian's user for it, or as nobody.
-    user = _unprivileged() if os.geteuid() == 0 else None
-    if user is not None:
+    if os.geteuid() == 0:
+        user = _unprivileged()
         os.chown(home, user.pw_uid, user.pw_gid)
 
-    def run(program: str, *arguments: str) -> None:
-        done = subprocess.run(
-            [str(found / program), *arguments],
-            cwd=home,
-            user=user.pw_uid if user else None,
-            group=user.pw_gid if user else None,
-            extra_groups=[] if user else None,
-            env={**os.environ, "HOME": str(home), "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=60,
-        )
-        if done.returncode:
-            raise NoPostgres(f"{program} failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
-
     try:
-        run("initdb", "-D", str(data), "-U", "fieldflux", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories='{home}' -c fsync=off -c max_connections=60"
-        run("pg_ctl", "start", "-D", str(data), "-w", "-t", "30", "-l", str(log), "-o", options)
+        _run(home, "initdb", "-D", str(home / "data"), "-U", "fieldflux", "-A", "trust", "-E", "UTF8", "--no-sync")
+        _start(home)
         try:
             yield f"postgresql://fieldflux@/postgres?host={home}"
         finally:
-            run("pg_ctl", "stop", "-D", str(data), "-m", "immediate", "-w")
+            _stop(home)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def away(address: str) -> Iterator[None]:
+    """While it lasts, the cluster of this database is down."""
+    home = Path(address.rsplit("host=", 1)[1])
+    _stop(home)
+    try:
+        yield
+    finally:
+        _start(home)
+
+
+def _start(home: Path) -> None:
+    options = f"-c listen_addresses='' -c unix_socket_directories='{home}' -c fsync=off -c max_connections=60"
+    _run(home, "pg_ctl", "start", "-D", str(home / "data"), "-w", "-t", "30", "-l", str(home / "log"), "-o", options)
+
+
+def _stop(home: Path) -> None:
+    _run(home, "pg_ctl", "stop", "-D", str(home / "data"), "-m", "immediate", "-w")
+
+
+def _run(home: Path, program: str, *arguments: str) -> None:
+    # It refuses to run as root: then as Debian's user for it, or as nobody.
+    user = _unprivileged() if os.geteuid() == 0 else None
+    done = subprocess.run(
+        [str(programs() / program), *arguments],
+        cwd=home,
+        user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None,
+        extra_groups=[] if user else None,
+        env={**os.environ, "HOME": str(home), "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    if done.returncode:
+        raise NoPostgres(f"{program} failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
 
 
 def new_database(address: str) -> str:

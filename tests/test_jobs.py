@@ -12,6 +12,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -358,8 +359,9 @@ def test_results_expire(home: Path, client: httpx.Client, cube: Cube, settings: 
     unfinished.write_bytes(b"x")
     os.utime(unfinished, (0, 0))
     database = Database(database_url("", home))
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT00:00:00.000Z")
     with database.begin() as connection:
-        connection.execute(text("UPDATE jobs SET expires = '2020-01-01T00:00:00.000Z' WHERE id = :id"), {"id": job})
+        connection.execute(text("UPDATE jobs SET expires = :day WHERE id = :id"), {"day": yesterday, "id": job})
     tidy(settings, database)  # the server does the same every minute, and may have been first
     database.close()
     assert not unfinished.exists()

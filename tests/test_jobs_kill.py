@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from fieldflux.app.database import Database, DatabaseFault, database_url
+from fieldflux.app.database import Database, database_url
 from fieldflux.app.jobs import queue
 from fieldflux.app.jobs.plan import Plan
 from fieldflux.app.settings import Jobs
@@ -24,9 +27,11 @@ from fieldflux.app.workspace import Workspace
 from fieldflux.tiles.cube import Cube
 from sqlalchemy import text
 
-from .serving import settings_of, toy_home, toy_registry
+from .postgres import away
+from .serving import serving, settings_of, square, toy_home, toy_registry
 from .test_jobs import all_results, body_of, ended, fields, send, until
 
+BATCH = 10
 RULES = Jobs(lease_seconds=60.0, attempts=3)
 
 
@@ -50,7 +55,7 @@ def server(home: Path, url: str, port: int, workers: int = 1) -> Iterator[tuple[
         "FIELDFLUX_DEMO": "0",
         "FIELDFLUX_DATABASE_URL": url,
         "FIELDFLUX_JOBS__WORKERS": str(workers),
-        "FIELDFLUX_JOBS__BATCH": "20",
+        "FIELDFLUX_JOBS__BATCH": str(BATCH),
         "FIELDFLUX_JOBS__NICE": "0",
         "FIELDFLUX_JOBS__LEASE_SECONDS": "2",
     }
@@ -104,7 +109,7 @@ def test_worker_and_server_are_killed_in_the_middle(
 ) -> None:
     url = request.getfixturevalue("postgres") if kind == "postgres" else ""
     port = free_port()
-    count = 300
+    count = 16 * BATCH
 
     def batches(client: httpx.Client, job: str, least: int) -> dict[str, Any]:
         return until(
@@ -127,12 +132,15 @@ def test_worker_and_server_are_killed_in_the_middle(
         assert done["state"] == "done", done
         assert done["progress"]["done"] == count
         assert sum(done["counts"].values()) == count
+        table = pq.read_table(io.BytesIO(client.get(f"/v1/jobs/{job}/results.parquet").content))
+        assert table.num_rows == count * 366
+        features = table.column("feature").to_numpy().reshape(count, 366)
+        assert (features == np.arange(count)[:, None]).all()
+        assert len(table.group_by(["feature", "time"]).aggregate([])) == count * 366
         assert [item["index"] for item in all_results(client, job)] == list(range(count))
-        lines = client.get(f"/v1/jobs/{job}/results.ndjson").text.splitlines()
-        assert len(lines) == count * 366 + 1
         # What a worker left that was killed in its batch is gone.
         names = [path.name for path in (home / "jobs" / job).iterdir()]
-        assert len([name for name in names if name.endswith(".json.gz")]) == count // 20
+        assert len([name for name in names if name.endswith(".json.gz")]) == count // BATCH
 
 
 # The queue itself, in time that the test decides
@@ -266,23 +274,40 @@ def test_a_full_disk_pauses_the_job_until_it_is_resumed(tmp_path: Path, monkeypa
     database.close()
 
 
-def test_a_worker_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
+def test_a_database_that_is_away_is_waited_for(postgres: str, home: Path, cube: Cube) -> None:
+    """Worker and server go on when it is back; what needs no database is answered meanwhile."""
     from fieldflux.app.jobs.worker import Worker
 
-    settings = settings_of(tmp_path, jobs=RULES)
-    database = Database(database_url("", tmp_path))
+    settings = settings_of(home, database_url=postgres, jobs=Jobs(workers=0, attempts=3))
+    database = Database(database_url(postgres, home))
     write(database, 1)
     held = claimed(database)
     worker = Worker(settings, database, "a", threading.Event())
-    away = [True, True, False]
+    counted: list[bool] = []
 
-    def act() -> bool:
-        if away.pop(0):
-            raise DatabaseFault("database-unavailable", "The database does not answer.")
-        return queue.finish(database, held, queue.Outcome(ok=10), 0.1, RULES)
+    def hand_in() -> None:
+        counted.append(worker._patiently(lambda: queue.finish(database, held, queue.Outcome(ok=10), 0.1, RULES)))
 
-    wait: Callable[[Callable[[], bool]], bool] = worker._patiently
-    assert wait(act)
+    waiting = threading.Thread(target=hand_in)
+    series = {"geometry": square(cube, 90, 110), "years": [2020], "step": "year"}
+    with serving(settings, toy_registry(home / "checkpoints")) as client:
+        assert client.get("/v1/jobs/job_1").json()["state"] == "running"
+        with away(postgres):
+            waiting.start()
+            for reply in (client.get("/v1/jobs/job_1"), client.get("/v1/fields")):
+                assert reply.status_code == 503, reply.text
+                assert reply.json()["type"] == "/problems/database-unavailable"
+                assert "retry-after" in reply.headers
+            ready = client.get("/readyz")
+            assert ready.status_code == 503
+            assert [c["ok"] for c in ready.json()["checks"] if c["what"] == "database"] == [False]
+            assert client.get("/livez").status_code == 200
+            assert client.post("/v1/series", json=series).status_code == 200
+            assert waiting.is_alive()
+        waiting.join(30)
+        assert counted == [True]
+        assert client.get("/v1/jobs/job_1").json()["progress"]["done"] == 10
+        assert client.get("/readyz").status_code == 200
     late = replace(held, attempt=7)
     assert not queue.finish(database, late, queue.Outcome(ok=10), 0.1, RULES)
     database.close()
