@@ -21,7 +21,7 @@ from fieldflux.app.accounts.used import used
 from fieldflux.app.database import Database, database_url
 from fieldflux.app.observe.request import Finished
 from fieldflux.app.server import create_app
-from fieldflux.app.settings import Rates
+from fieldflux.app.settings import Jobs, Rates
 from fieldflux.app.wire import limited_http
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,6 +178,42 @@ def test_a_series_costs_by_its_cells_and_days(home: Path) -> None:
         costs = [before - after for before, after in pairwise(left)]
         # 0.1 degrees each way are 91 km2, 1,470 cells: 1 + 1,470 * 366 * 2 / 250,000 units.
         assert costs == [pytest.approx(5.3, abs=1), pytest.approx(9.6, abs=1)]
+
+
+def test_a_job_costs_by_its_fields_and_is_not_made_where_they_are_too_many(home: Path) -> None:
+    def fields(count: int) -> dict[str, object]:
+        features = []
+        for i in range(count):
+            west = -93.3 + 0.003 * i
+            ring = [[west, 42], [west + 0.002, 42], [west + 0.002, 42.002], [west, 42.002], [west, 42]]
+            outline = {"type": "Polygon", "coordinates": [ring]}
+            features.append({"type": "Feature", "id": i, "geometry": outline, "properties": {}})
+        return {"kind": "series", "features": features, "years": [2020], "variables": ["gpp"], "step": "year"}
+
+    rates = Rates(per_second=0.01, burst=1000, daily=100, by_address=True)
+    settings = settings_of(home, rates=rates, jobs=Jobs(workers=0))
+    with serving(settings, toy_registry(home / "checkpoints")) as client:
+
+        def spent() -> float:
+            items = client.get("/v1/usage").json()["items"]
+            return float(sum(item["cost"] for item in items if item["class"] == "jobs"))
+
+        costs = [spent()]
+        dry = client.post("/v1/jobs?dry_run=true", json=fields(20)).json()
+        costs.append(spent())
+        for _ in range(2):
+            reply = client.post("/v1/jobs", json=fields(20), headers={"Idempotency-Key": "twice"})
+            assert reply.status_code in (200, 202)
+            costs.append(spent())
+        assert dry["cost"]["units"] == pytest.approx(20 + dry["cost"]["cell_days_to_read"] / 250_000, abs=0.01)
+        told = [after - before for before, after in pairwise(costs)]
+        # The second time, the job was there already.
+        assert told == [pytest.approx(7), pytest.approx(5 + dry["cost"]["units"], abs=0.01), pytest.approx(5)]
+        refused = client.post("/v1/jobs", json=fields(90))
+        assert refused.status_code == 429
+        assert refused.json()["type"] == "/problems/quota-exhausted"
+        assert refused.json()["cost"] > 90
+        assert len(client.get("/v1/jobs").json()["items"]) == 1
 
 
 def test_usage_over_http_counts_each_request(home: Path) -> None:

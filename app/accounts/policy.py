@@ -5,8 +5,10 @@ All is closed but what is named here as open, so that a new route needs a key un
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 _READING = frozenset({"GET", "HEAD"})
 _OPEN_FOLDERS = frozenset({"docs", "problems", "assets"})
@@ -49,7 +51,8 @@ COSTS: MappingProxyType[str, str] = MappingProxyType(
         "series": "1, and 1 for each field after the first, and 1 for 250,000 cells times days times variables (of a "
         "county, a year of one variable: 36)",
         "fields": "1 to read; 5 to write, and 1 for each 16 kB of the body",
-        "jobs": "1 to read; 5 to send",
+        "jobs": "1 to read; 5 to send, and 1 for each field, 1 for 250,000 cells times days that are read, 1 for 100 "
+        "cells times years that are computed; to ask with `dry_run` 5, and 1 for 10 fields",
         "store": "1 for each chunk",
         "other": "1",
     }
@@ -58,6 +61,12 @@ COSTS: MappingProxyType[str, str] = MappingProxyType(
 
 CELL_DAYS = 250_000.0
 """Cells times days times variables that one unit buys: a field's year is 10,000, a county's 9 million."""
+
+CELL_YEARS = 100.0
+"""Cells times years that one unit buys where a job computes them: it stands back for requests, and costs less."""
+
+CHECKED = 10.0
+"""Fields of a job that are checked for one unit."""
 
 BODY_BYTES = 16_384
 """Bytes of a body of fields that one unit buys."""
@@ -111,3 +120,18 @@ def series_cost(features: int, cell_days: float) -> float:
     (2.0, 2.0)
     """
     return max(0, features - 1) + cell_days / CELL_DAYS
+
+
+def job_cost(told: Mapping[str, Any]) -> float:
+    """Units that a job costs beyond the sending. told: what it takes, as `jobs.plan.Plan.cost` has it.
+
+    >>> job_cost({"features": 200, "cell_days_to_read": 500_000, "cell_years_to_compute": 1000})
+    212.0
+    """
+    read = told.get("cell_days_to_read", 0) + 365 * told.get("cell_years_to_read", 0)
+    return float(told.get("features", 0) + read / CELL_DAYS + told.get("cell_years_to_compute", 0) / CELL_YEARS)
+
+
+def check_cost(told: Mapping[str, Any]) -> float:
+    """Units that the checks of a job cost, without the job."""
+    return float(told.get("features", 0) / CHECKED)

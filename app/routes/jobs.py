@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fieldflux.app.accounts.gate import charge
+from fieldflux.app.accounts.policy import check_cost, job_cost
 from fieldflux.app.accounts.who import Caller, needs
 from fieldflux.app.database import Database, database_of
 from fieldflux.app.jobs.asked import Job, body_schema, read_job
@@ -111,7 +115,7 @@ async def create(
     workspace, database = workspace_of(request), database_of(request)
 
     def work() -> tuple[dict[str, Any], int]:
-        return _create(workspace, database, who.tenant, body, ask, dry_run, idempotency_key)
+        return _create(workspace, database, who.tenant, body, ask, dry_run, idempotency_key, partial(charge, request))
 
     told, status = await to_thread.run_sync(work)
     if status == 202:
@@ -121,7 +125,14 @@ async def create(
 
 
 def _create(
-    workspace: Workspace, database: Database, tenant: str, body: bytes, ask: str, dry_run: bool, key: str | None
+    workspace: Workspace,
+    database: Database,
+    tenant: str,
+    body: bytes,
+    ask: str,
+    dry_run: bool,
+    key: str | None,
+    pay: Callable[[float], None],
 ) -> tuple[dict[str, Any], int]:
     from fieldflux.app.jobs import book, hook
     from fieldflux.app.jobs.plan import plan
@@ -135,12 +146,14 @@ def _create(
     if job.webhook is not None:
         hook.check_url(job.webhook.url, workspace.settings.webhook_hosts)
     planned = plan(workspace, database, tenant, job, features)
+    units = job_cost(planned.cost)
+    pay(check_cost(planned.cost) if dry_run else units)
     if dry_run:
         return {
             "kind": job.kind,
             "unit": planned.unit,
             "items": planned.items,
-            "cost": dict(planned.cost),
+            "cost": {**planned.cost, "units": round(units, 3)},
             "rejected": list(planned.rejected),
         }, 200
     made = book.make(workspace.settings, database, tenant, job, planned, key, said)
