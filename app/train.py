@@ -259,7 +259,7 @@ def _card(recipe: Recipe, records: Sequence[SiteRecord], data_dir: Path) -> Card
         answers=("crop", "sowing_doy", "harvest_doy", "irrigated", "residue_removed", "tillage"),
         domain=Domain(
             crops=CROP_NAMES,
-            climates="temperate cropland; calibrated in Nebraska (maize, soybean), California (alfalfa), Thuringia (wheat)",
+            climates="temperate cropland; calibrated in Nebraska (maize, soybean), California (alfalfa), Germany (wheat)",
             years="2002-2008 (Mead), 2019-2020 (US-Bi1), 2001-2010 (DE-Geb); CO2 near 370-415 ppm",
             ranges={
                 "soc_content": (2.0, 60.0),
@@ -280,8 +280,8 @@ def _card(recipe: Recipe, records: Sequence[SiteRecord], data_dir: Path) -> Card
         },
         known_faults=(
             *faults,
-            "How far a field's slow soil carbon is from balance (eta_h) depends on its history, which is not known: what "
-            "was fitted at the towers is left there, and the members hold values around balance "
+            "How far a field's slow soil carbon is from balance (eta_h) depends on its history, which is not known. "
+            "What was fitted at the towers is left there; the members hold values around balance "
             f"(sd of the logarithm {recipe.calibration.history:g}). delta_soc is centred on no trend but the crop's.",
             "Intervals are the members' spread times a factor that fits the year as a whole: too narrow in fallow, "
             "when members agree.",
