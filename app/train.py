@@ -259,7 +259,7 @@ def _card(recipe: Recipe, records: Sequence[SiteRecord], data_dir: Path) -> Card
         answers=("crop", "sowing_doy", "harvest_doy", "irrigated", "residue_removed", "tillage"),
         domain=Domain(
             crops=CROP_NAMES,
-            climates="temperate cropland; calibrated in Nebraska (maize, soybean), California (alfalfa), Germany (wheat)",
+            climates="temperate cropland; trained in Nebraska (maize, soybean), California (alfalfa), Germany (wheat)",
             years="2002-2008 (Mead), 2019-2020 (US-Bi1), 2001-2010 (DE-Geb); CO2 near 370-415 ppm",
             ranges={
                 "soc_content": (2.0, 60.0),
