@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -559,9 +560,11 @@ def test_properties_come_back_as_they_were(
     (checked,) = check_all([feature(name, square(served.cube, 90, 110)) | {"properties": properties}], Rules())
     if isinstance(checked, Rejected):
         assert isinstance(checked.error, Refused)
-        assert (
-            "\x00" in json.dumps([name, properties]).replace("\\u0000", "\x00") or name == "" or len(name or "") > 200
-        )
+        sent, said = json.dumps([name, properties]), str(checked.error)
+        if "64 bits" in said:
+            assert re.search(r"\d{19}", sent)
+        else:
+            assert "\\u0000" in sent or name == "" or len(name or "") > 200, said
         return
     (made,) = register.register(workspace, database, "t", [checked])
     assert find.field(database, "t", made.id).properties == properties

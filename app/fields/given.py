@@ -185,6 +185,10 @@ def check_properties(properties: Any) -> dict[str, Any]:
     try:
         text = orjson.dumps(properties)
     except TypeError as error:
+        if "64-bit" in str(error):
+            raise Refused(
+                "invalid-request", "A property is a whole number of more than 64 bits. Send it as a text."
+            ) from error
         raise Refused("invalid-request", "`properties` is nested too deeply to be kept.") from error
     if re.search(rb"(?<!\\)(?:\\\\)*\\u0000", text):
         raise Refused("invalid-request", "A property holds the character NUL, which databases cannot keep. Drop it.")

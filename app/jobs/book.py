@@ -348,9 +348,17 @@ def _tallies(connection: Connection, names: Sequence[str]) -> dict[str, Tally]:
     )
     found = {}
     for job, items, ok, partly, failed, seconds, size, parts, running, longest in connection.execute(query):
-        counts = (int(items or 0), int(ok or 0), int(partly or 0), int(failed or 0))
-        work = (float(seconds or 0), int(size or 0), int(parts or 0), int(running or 0), float(longest or 0))
-        found[job] = Tally(*counts, *work)
+        found[job] = Tally(
+            items=int(items or 0),
+            ok=int(ok or 0),
+            partly=int(partly or 0),
+            failed=int(failed or 0),
+            seconds=float(seconds or 0),
+            bytes=int(size or 0),
+            batches=int(parts or 0),
+            running=int(running or 0),
+            longest=float(longest or 0),
+        )
     return found
 
 
