@@ -22,7 +22,9 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
+from fieldflux.app.database import Database, database_url
 from fieldflux.app.jobs import hook
+from fieldflux.app.jobs.worker import Worker
 from fieldflux.app.problems import Refused
 from fieldflux.app.settings import Jobs, Settings
 from fieldflux.app.workspace import Workspace
@@ -348,8 +350,41 @@ def test_exports(client: httpx.Client, cube: Cube) -> None:
         assert "zarr.json" in archive.namelist()
 
 
+def test_a_run_fills_the_store(tmp_path: Path) -> None:
+    toy_home(tmp_path, years=(2019, 2020), run_years=(2019,))
+    rules = settings_of(tmp_path, jobs=Jobs(workers=0))
+    registry = toy_registry(tmp_path / "checkpoints")
+    database = Database(database_url("", tmp_path))
+    # A model that is code of the tests is known to this process only: the worker is one of its threads.
+    worker = Worker(rules, database, "here", threading.Event(), registry)
+    shape = square(worker.workspace.cube("toy"), 90, 110, 2, 2)
+    (west, south), _, (east, north), *_ = shape["coordinates"][0]
+    body = {"kind": "run", "years": [2019, 2020], "bbox": [west, south, east, north]}
+    asked = {"geometry": shape, "years": [2020], "variables": ["nee"], "step": "month"}
+    with serving(rules, registry) as client:
+        on_the_spot = client.post("/v1/series", json=asked).json()
+        dry = client.post("/v1/jobs?dry_run=true", json=body).json()["cost"]
+        assert dry["cell_years_to_compute"] == dry["cell_years_there"] > 0
+        assert dry["bytes"] > 0
+        job = send(client, body)["id"]
+        worker.work(idle_seconds=0.2)
+        done = client.get(f"/v1/jobs/{job}").json()
+        assert done["state"] == "done", done
+        assert done["progress"]["unit"] == "cell-years"
+        assert done["progress"]["done"] == sum(done["counts"].values()) == 2 * dry["cell_years_to_compute"]
+        assert done["counts"]["FAILED"] == 0
+        after = client.post("/v1/jobs?dry_run=true", json=body).json()["cost"]
+        assert after["cell_years_to_compute"] == 0
+        found = client.post("/v1/series", json=asked).json()
+    store = worker.workspace.store(worker.workspace.place())
+    assert store is not None
+    assert sum(store.complete(block, 2020) for block in store.blocks) == dry["batches"] > 0
+    assert (on_the_spot["origin"], found["origin"]) == ("computed", "store")
+    assert found["values"]["nee"] == pytest.approx(on_the_spot["values"]["nee"], abs=0.05)
+    database.close()
+
+
 def test_results_expire(home: Path, client: httpx.Client, cube: Cube, settings: Settings) -> None:
-    from fieldflux.app.database import Database, database_url
     from fieldflux.app.jobs.tidy import tidy
 
     job = send(client, body_of(fields(cube, 2), step="year"))["id"]

@@ -23,6 +23,7 @@ from fieldflux.app.database import Database, DatabaseFault, database_url
 from fieldflux.app.problems import problem_of, shorten_paths
 from fieldflux.app.settings import Settings
 from fieldflux.app.workspace import Workspace
+from fieldflux.models.registry import Registry
 
 from . import hook, queue, tidy, work
 from .queue import Claim
@@ -42,11 +43,16 @@ class Stopped(Exception):
 
 
 class Worker:
-    """One worker. name: of its leases. stop: set to end after what is in hand, which is given back if it takes long."""
+    """One worker. name: of its leases. stop: set to end after what is in hand, which is given back if it takes long.
 
-    def __init__(self, settings: Settings, database: Database, name: str, stop: Event) -> None:
+    registry: where models come from, as for `create_app`.
+    """
+
+    def __init__(
+        self, settings: Settings, database: Database, name: str, stop: Event, registry: Registry | None = None
+    ) -> None:
         self.settings, self.database, self.name, self.stop = settings, database, name, stop
-        self.workspace = Workspace(settings)
+        self.workspace = Workspace(settings, registry)
 
     def work(self, idle_seconds: float | None = None) -> None:
         """Until stopped, or until there was nothing to do for so long."""
