@@ -265,6 +265,13 @@ def test_addresses_and_header_fields_have_a_length(port: int) -> None:
         assert client.get("/problems/headers-too-long").status_code == 200
 
 
+def test_large_bodies_are_no_header_fields(port: int) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        for size in (40_000, 300_000):
+            reply = client.post("/v1/series", content=b" " * size + b"{}")
+            assert reply.status_code == 422, reply.text
+
+
 def test_a_header_without_an_end_is_cut_short(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as wire:
         wire.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: ")
