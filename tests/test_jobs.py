@@ -240,7 +240,7 @@ def test_many_at_once_with_one_key_make_one_job(client: httpx.Client, cube: Cube
 
 
 def test_cancelled_in_the_middle(client: httpx.Client, cube: Cube, home: Path) -> None:
-    job = send(client, body_of(fields(cube, 600), step="day"))["id"]
+    job = send(client, body_of(fields(cube, 400), step="day"))["id"]
     until(lambda: client.get(f"/v1/jobs/{job}").json(), lambda j: j["progress"]["batches_done"] >= 2)
     partial = client.get(f"/v1/jobs/{job}/results.parquet")
     assert partial.headers["x-fieldflux-complete"] == "false"
@@ -248,7 +248,7 @@ def test_cancelled_in_the_middle(client: httpx.Client, cube: Cube, home: Path) -
     assert cancelled["state"] == "cancelled"
     assert cancelled["expires"] is not None
     done = cancelled["progress"]["done"]
-    assert 100 <= done < 600
+    assert 100 <= done < 400
     time.sleep(1.0)
     assert client.get(f"/v1/jobs/{job}").json()["progress"]["done"] == done
     assert [item["index"] for item in all_results(client, job, 1000)] == list(range(done))
