@@ -280,7 +280,10 @@ def install(app: FastAPI) -> None:
 
     async def by_status(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return _status(request, error).response(request.url.path, error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers |= _allowed(app, request)
+        return _status(request, error).response(request.url.path, headers)
 
     # Every error that models and tiles raise on purpose is a ValueError.
     app.add_exception_handler(ValueError, foreseen)
@@ -294,6 +297,13 @@ def _dumps(body: Mapping[str, object]) -> bytes:
     except TypeError:
         # JSON can name halves of characters ("\\ud800"), and the sentence repeats what was given.
         return json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace")
+
+
+def _allowed(app: FastAPI, request: Request) -> dict[str, str]:
+    """All methods of an address, by its description: the router names those of the first route that fits."""
+    path = getattr(request.scope.get("route"), "path", "")
+    methods = app.openapi()["paths"].get(path, {})
+    return {"Allow": ", ".join(sorted(method.upper() for method in methods))} if methods else {}
 
 
 def _status(request: Request, error: HTTPException) -> Problem:

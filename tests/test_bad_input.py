@@ -85,11 +85,12 @@ def test_invalid_json(client: httpx.Client) -> None:
 
 def test_a_missing_or_unknown_member_is_named(client: httpx.Client, cube: Cube) -> None:
     missing = problem(client.post("/v1/series", json={"years": [2020]}), "invalid-request")
-    assert missing["errors"][0]["place"] == "geometry"
+    assert missing["errors"][0]["place"] == "body"
+    assert "give one of `geometry`, `features` and `fields`" in missing["detail"]
     unknown = problem(ask(client, square(cube, *FIELD), colour="red"), "invalid-request")
     assert unknown["errors"][0] == {"place": "colour", "message": "Extra inputs are not permitted", "given": "red"}
     step = problem(ask(client, square(cube, *FIELD), step="week"), "invalid-request")
-    assert "'day', 'month' or 'year'" in step["detail"]
+    assert "'day', 'month', 'season', 'year' or 'period'" in step["detail"]
     assert "'week'" in step["detail"]
 
 
@@ -205,9 +206,10 @@ def test_a_body_that_is_too_large(client: httpx.Client, chunked: bool) -> None:
 
 def test_addresses_and_methods(client: httpx.Client) -> None:
     problem(client.get("/v1/nothing"), "not-found")
-    reply = client.get("/v1/series")
+    reply = client.put("/v1/series")
     problem(reply, "method-not-allowed")
-    assert "POST" in reply.headers["Allow"]
+    assert {"GET", "POST"} <= set(reply.headers["Allow"].split(", "))
+    problem(client.get("/v1/series"), "invalid-geometry")
     problem(client.delete("/v1/cubes"), "method-not-allowed")
     problem(client.get(TILE.replace("/11/", "/eleven/")), "invalid-request")
 

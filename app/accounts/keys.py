@@ -13,7 +13,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,13 @@ class Hasher:
     """Checks and hashes keys with a server's secret."""
 
     secret: Secret
+    _keys: bytes = field(init=False, repr=False, compare=False)
+    _checks: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Derived once: every request hashes its key.
+        object.__setattr__(self, "_keys", self.secret.derive("keys"))
+        object.__setattr__(self, "_checks", self.secret.derive("check"))
 
     def fresh(self) -> str:
         """A new key."""
@@ -77,10 +84,10 @@ class Hasher:
         body, check = text[len(PREFIX) : -_CHECK], text[-_CHECK:]
         if not hmac.compare_digest(self._check(body), check):
             return None
-        return hashlib.blake2b(text.encode(), key=self.secret.derive("keys"), digest_size=32).hexdigest()
+        return hashlib.blake2b(text.encode(), key=self._keys, digest_size=32).hexdigest()
 
     def _check(self, body: str) -> str:
-        digest = hashlib.blake2b(body.encode(), key=self.secret.derive("check"), digest_size=5).digest()
+        digest = hashlib.blake2b(body.encode(), key=self._checks, digest_size=5).digest()
         return _text(int.from_bytes(digest), _CHECK)
 
 

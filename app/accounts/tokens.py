@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .secret import Secret
 
@@ -22,6 +22,10 @@ class Signer:
     """Makes and reads tokens with a server's secret."""
 
     secret: Secret
+    _key: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_key", self.secret.derive("tokens"))
 
     def token(self, key: str, until: int) -> str:
         """A token of a key's id, up to a time, in seconds since 1970."""
@@ -43,7 +47,7 @@ class Signer:
         return key, int(until)
 
     def _signature(self, said: bytes) -> bytes:
-        return hmac.new(self.secret.derive("tokens"), said, hashlib.sha256).digest()[:16]
+        return hmac.new(self._key, said, hashlib.sha256).digest()[:16]
 
 
 def _to_text(given: bytes) -> str:
