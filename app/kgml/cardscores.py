@@ -32,6 +32,8 @@ def scores_of_table(table: Path) -> list[Score]:
     with table.open(newline="") as file:
         lines = list(csv.DictReader(file))
     if table.stem == "synthetic":
+        # the published network knows maize and soybean only
+        lines = [line for line in lines if line["model"] != "paper" or line["crops"] != "all"]
         return _scores(lines, "closed", _synthetic, "synthetic runs: the teacher's values")
     if table.stem == "ablation":
         return _scores(lines, KGML.name, _ablation, "flux towers and USDA county yields")
