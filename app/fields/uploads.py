@@ -119,6 +119,7 @@ def _unpack(body: bytes, folder: Path, limits: Limits) -> None:
                         target.write(piece)
     except Refused:
         raise
+    # zipfile's own: RuntimeError for an encrypted file, NotImplementedError for a compression it does not know
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise Refused("invalid-upload", f"The zip cannot be unpacked: {_first_line(error)}") from error
     except Exception as error:
