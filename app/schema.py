@@ -1,6 +1,7 @@
 """The database's schema: steps, each applied once and never changed afterwards; what comes later is a further step.
 
-The SQL is what SQLite and PostgreSQL both understand, but for {json} and {bytes}. Tables for queries are declared
+The SQL is what SQLite and PostgreSQL both understand, but for {json} and {bytes}. JSON is kept as its text in both:
+PostgreSQL's JSONB would give 6.5e16 back as an integer. Tables for queries are declared
 beside the code that uses them (`fields/tables.py`); tests/test_database.py checks that they fit what the steps make.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 _TYPES = {
     "sqlite": {"json": "JSON", "bytes": "BLOB"},
-    "postgresql": {"json": "JSONB", "bytes": "BYTEA"},
+    "postgresql": {"json": "JSON", "bytes": "BYTEA"},
 }
 
 

@@ -30,7 +30,7 @@ from fieldflux.app.workspace import Workspace
 from fieldflux.tiles.cube import Cube, open_cube
 from fieldflux.tiles.mercator import tile_at
 from fieldflux.tiles.zonal import geodesic_area_ha
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from .serving import Json, serving, settings_of, square, toy_home, toy_registry
@@ -553,6 +553,7 @@ def test_any_geometry_is_taken_or_refused(served: Served, sent: Any) -> None:
 
 
 @given(properties=st.dictionaries(st.text(), _JSON, max_size=4), name=st.one_of(st.none(), st.text(max_size=210)))
+@example(properties={"a": 6.467534331264826e16, "b": [1e-7, -0.0]}, name="x")
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_properties_come_back_as_they_were(
     workspace: Workspace, database: Database, served: Served, properties: Json, name: str | None

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, Double, ForeignKey, Integer, LargeBinary, MetaData, Table, Text
-from sqlalchemy.dialects.postgresql import JSONB
-
-_JSON = JSON().with_variant(JSONB(), "postgresql")
 
 metadata = MetaData()
 
@@ -15,7 +12,7 @@ fields = Table(
     Column("id", Text, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("external_id", Text),
-    Column("properties", _JSON, nullable=False),
+    Column("properties", JSON, nullable=False),
     Column("created", Text, nullable=False),
     Column("updated", Text, nullable=False),
 )
@@ -32,7 +29,7 @@ versions = Table(
     Column("geometry", Text, nullable=False),
     Column("geometry_key", Text, nullable=False),
     Column("outline_key", Text, nullable=False),
-    Column("flags", _JSON, nullable=False),
+    Column("flags", JSON, nullable=False),
     Column("area_ha", Double, nullable=False),
     Column("west", Double, nullable=False),
     Column("south", Double, nullable=False),
@@ -48,7 +45,7 @@ coverages = Table(
     Column("cells", Integer, nullable=False),
     Column("effective_cells", Double, nullable=False),
     Column("covered_fraction", Double, nullable=False),
-    Column("flags", _JSON, nullable=False),
+    Column("flags", JSON, nullable=False),
     Column("content", LargeBinary, nullable=False),
 )
 

@@ -6,9 +6,6 @@ Times that are compared are seconds since 1970 by the database's clock (`queue.n
 from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, Double, ForeignKey, Integer, LargeBinary, MetaData, Table, Text
-from sqlalchemy.dialects.postgresql import JSONB
-
-_JSON = JSON().with_variant(JSONB(), "postgresql")
 
 metadata = MetaData()
 
@@ -20,8 +17,8 @@ jobs = Table(
     Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Column("ask", _JSON, nullable=False),
-    Column("plan", _JSON, nullable=False),
+    Column("ask", JSON, nullable=False),
+    Column("plan", JSON, nullable=False),
     Column("idempotency_key", Text),
     Column("body_hash", Text, nullable=False),
     Column("items", Integer, nullable=False),
@@ -33,8 +30,8 @@ jobs = Table(
     Column("removed", Integer, nullable=False),
     Column("served", Double, nullable=False),
     Column("message", Text, nullable=False),
-    Column("problem", _JSON),
-    Column("webhook", _JSON),
+    Column("problem", JSON),
+    Column("webhook", JSON),
 )
 
 batches = Table(
@@ -54,7 +51,7 @@ batches = Table(
     Column("failed", Integer, nullable=False),
     Column("seconds", Double, nullable=False),
     Column("bytes", BigInteger, nullable=False),
-    Column("detail", _JSON),
+    Column("detail", JSON),
 )
 
 deliveries = Table(
