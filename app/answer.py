@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from fieldflux.models.variables import VARIABLES
+from fieldflux.models.variables import VARIABLES, of_record
 from numpy.typing import NDArray
 
 from .ask import About, Ask
@@ -78,9 +79,16 @@ def asked_of(workspace: Workspace, ask: About) -> tuple[Place, Source, SeriesReq
 
     limits = workspace.settings.limits
     place = workspace.place(ask.cube, ask.model)
-    first, last = ask.period(place.cube.years, place.cube.id, limits)
     wanted = tuple(dict.fromkeys(statistic(given) for given in ask.statistics))
-    request = SeriesRequest(None, first, last, ask.variables, ask.step, ask.intervals, ask.level, wanted)
+    if of_record(place.card.outputs):
+        # What is said of the whole record is so of every day in it, at every step.
+        begin, end = place.cube.record
+        ask.period(tuple(range(begin.year, end.year + 1)), place.cube.id, limits)
+        first, last = date(end.year, 1, 1), end
+        request = SeriesRequest(None, first, last, ask.variables, "year", ask.intervals, ask.level, wanted)
+    else:
+        first, last = ask.period(place.cube.years, place.cube.id, limits)
+        request = SeriesRequest(None, first, last, ask.variables, ask.step, ask.intervals, ask.level, wanted)
     source = Source(
         place.cube,
         place.card,
@@ -156,6 +164,9 @@ def as_answer(place: Place, found: Series) -> dict[str, Any]:
         "last": request.last,
         **_columns(columns, with_totals, request.level),
     }
+    if of_record(card.outputs):
+        # One value for all of this time, under its mean climate; `time` is where it is kept.
+        body["record"] = list(cube.record)
     if not days:
         valid = valid_days(found)
         body |= {"days": found.days, "whole": found.whole, "valid_days": valid, "status": step_status(found, valid)}

@@ -92,7 +92,10 @@ def when_of(place: Place, v: Variable, text: str, minus: str = "", anomaly: str 
     """
     from fieldflux.tiles.when import Anomaly, Difference, check, parse, years_of
 
-    of = _within(place, parse(text), text)
+    # What is said of the whole record is so at every time; it is kept as that of the last year.
+    of: Period = place.cube.years[-1] if v.period == "static" else _within(place, parse(text), text)
+    if v.period == "static":
+        parse(text)
     when: When = of
     if minus and anomaly:
         raise Refused("invalid-dates", "Give either `minus` or `anomaly`, not both.")
@@ -124,14 +127,14 @@ def latest_of(store: Store, v: Variable) -> date | int:
     """The last day, or year, of which anything is computed. Raises Refused (not-computed-yet)."""
     for year in sorted(store.years, reverse=True):
         if (store.computed(year) & store.occupied).any():
-            return year if v.period == "year" else date(year, 12, 31)
+            return year if v.period != "day" else date(year, 12, 31)
     raise Refused("not-computed-yet", f"Nothing is computed yet of '{store.cube_id}' with '{store.model_id}'.")
 
 
 def default_of(place: Place, v: Variable) -> str:
     """The time that a map shows first: a day of summer in the last year."""
     last = place.cube.years[-1]
-    return str(last) if v.period == "year" else f"{last}-07-15"
+    return str(last) if v.period != "day" else f"{last}-07-15"
 
 
 def tile_at(lon: float, lat: float, zoom: int) -> tuple[int, int, int]:

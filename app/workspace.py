@@ -122,7 +122,7 @@ class Workspace:
     def cube_is_open(self, cube: Cube) -> bool:
         """Whether the files of an open cube are still those that were opened."""
         held = self._cubes.get(cube.path)
-        return held is not None and held[1] is cube and held[0] == _stamp(cube.path / "zarr.json")
+        return held is not None and held[1].same_files(cube) and held[0] == _stamp(cube.path / "zarr.json")
 
     # Models
 
@@ -152,7 +152,7 @@ class Workspace:
         return held
 
     def place(self, cube: str = "", model: str = "") -> Place:
-        """A cube and a model that can run on it.
+        """A cube and a model that can run on it; of a model without day or year, the cube as one record.
 
         Raises MissingInputs where the cube lacks what the model needs, and all that `cube` and `card` raise.
         """
@@ -161,11 +161,14 @@ class Workspace:
         if held is not None and self.cube_is_open(held.cube):
             return held
         from fieldflux.models.contract import Needs, check_inputs
+        from fieldflux.models.variables import of_record
 
         found = Place(self.cube(cube), self.card(model))
         card = found.card
         needs = Needs(card.needs_daily, card.needs_annual, card.needs_static, card.optional)
         check_inputs(card.id, needs, found.cube.available(), f"the cube '{found.cube.id}'")
+        if of_record(card.outputs):
+            found = Place(found.cube.as_record(), card)
         self._places[cube, model] = found
         return found
 

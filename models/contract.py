@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +121,8 @@ class Prediction:
     """Outputs of a batch.
 
     daily: name -> [member, cell, day] float32. annual: name -> [member, cell, year] float32, for each calendar year of
-    `years` that ends in the batch. state: the memory at the end of the last day.
+    `years` that ends in the batch; of a model whose outputs are all static (see `variables.of_record`) they are here,
+    with one year, the last, for the whole of the batch. state: the memory at the end of the last day.
     flags: name -> [cell] bool, what a reader should know ("crop_unknown", "soil_outside_domain", ...).
     """
 
@@ -165,3 +166,45 @@ class Model(Protocol):
         Cells with a missing (NaN) needed input, or a crop that the model does not know, come back NaN and flagged.
         """
         ...
+
+
+Tillage: TypeAlias = Literal["none", "low", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Management of the coming years, against the present one, which the model's state stands for.
+
+    years: how many. tillage: of the years to come; None: as at present. residue_removed: share of the residue above
+    ground that is taken; None: as at present. added_carbon: further input, gC m-2 yr-1, such as of a cover crop or of
+    manure. tillage_now, residue_now: the present; None: what the forcing tells of its last years.
+    """
+
+    years: int
+    tillage: Tillage | None = None
+    residue_removed: float | None = None
+    added_carbon: float = 0.0
+    tillage_now: Tillage | None = None
+    residue_now: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a scenario makes of C cells. stocks: name -> [member, cell, year + 1] gC m-2, the present first.
+
+    entered, respired, stored: [member, cell, year] gC m-2 that came into soil and litter in each year, left them as
+    CO2, and stayed: entered - respired = stored, to rounding. flags: as of a prediction.
+    """
+
+    stocks: Mapping[str, Floats]
+    entered: Floats
+    respired: Floats
+    stored: Floats
+    flags: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Responds(Protocol):
+    """A model that can tell how soil carbon changes under other management; its card's `answers` tell which."""
+
+    def respond(self, forcing: Forcing, scenario: Scenario) -> Response: ...

@@ -17,6 +17,7 @@ SHIPPED = Path(__file__).parent / "checkpoints"
 # family -> module with `load(checkpoint, device) -> Model`; imported when first used, so that listing models is quick
 FAMILIES: MappingProxyType[str, str] = MappingProxyType(
     {
+        "binn": "fieldflux.models.hybrids.binn.model",
         "agroecosystem": "fieldflux.models.processes.agroecosystem.model",
         "kgml": "fieldflux.models.kgml.model",
     }

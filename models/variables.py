@@ -7,6 +7,7 @@ Carbon is gC per ground area. `nee` is positive to the atmosphere; `delta_soc` i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -24,7 +25,8 @@ CO2_UP = "surface_upward_mass_flux_of_carbon_dioxide_expressed_as_carbon_due_to"
 class Variable:
     """One term of the vocabulary.
 
-    period: what one value stands for: a day, a calendar year, or the place itself.
+    period: what one value stands for: a day, a calendar year, or the place itself: what is given of it, or what a model
+    says of it under the climate of a cube's whole record (its "time" is then the record's last year).
     over_time: how days become months and years. A "sum" of a per-day rate loses its "d-1" (see `unit_over`).
     low, high: range of valid values; a value outside is a fault, not an outlier.
     shown: range of the colour map. A diverging palette is centred at zero.
@@ -112,6 +114,42 @@ def _crop_and_soil() -> list[Variable]:
     ]
 
 
+def _soil_carbon() -> list[Variable]:
+    """Of a soil at rest under the climate of a whole record: one value a place, for no day or year."""
+
+    def stock(name: str, text: str, high: float, shown: tuple[float, float]) -> Variable:
+        return Variable(name, f"organic carbon of the soil, {text}", CARBON_STOCK, "static", "mean", 0, high, "",
+                        "soil_mass_content_of_carbon", shown, "soil", digits=0)
+
+    return [
+        stock("soc_30", "0-30 cm", 60000, (2000, 12000)),
+        stock("soc_100", "0-100 cm", 150000, (4000, 22000)),
+        stock("soc_0_5", "0-5 cm", 15000, (500, 3000)),
+        stock("soc_5_15", "5-15 cm", 25000, (800, 5000)),
+        stock("soc_15_30", "15-30 cm", 35000, (800, 5000)),
+        stock("soc_30_60", "30-60 cm", 60000, (800, 6000)),
+        stock("soc_60_100", "60-100 cm", 80000, (500, 6000)),
+        Variable("soil_input_depth", "share of the litter input still below each further centimetre", "1", "static",
+                 "mean", 0, 1, "1 is deep", None, (0.85, 1.0), "viridis"),
+        Variable("soil_decomposition", "decomposition rate of soil carbon in warm, moist topsoil", "yr-1", "static",
+                 "mean", 0, 1000, "", None, (0, 1), "heat"),
+        Variable("soil_transfer", "share of decomposed carbon that becomes soil carbon, the rest is respired", "1",
+                 "static", "mean", 0, 1, "", None, (0.2, 0.6), "greens"),
+        Variable("soil_environment", "factor of warmth, water and depth on decomposition", "1", "static", "mean",
+                 0, 100, "", None, (0, 0.5), "water"),
+        Variable("soil_transport", "rate at which mixing moves carbon out of its layer", "yr-1", "static", "mean",
+                 0, 1000, "", None, (0, 0.1), "viridis"),
+        Variable("soil_litter_share", "share of decomposed litter that becomes soil carbon", "1", "static", "mean",
+                 0, 1, "", None, (0.2, 0.8), "greens"),
+        Variable("soil_residence", "residence time: carbon of soil and litter to 8.6 m by its yearly input", "yr",
+                 "static", "mean", 0, 1e6, "", None, (0, 100), "viridis", digits=2),
+        Variable("soc_change_30", "change of the soil's organic carbon since the start, 0-30 cm", CARBON_STOCK,
+                 "static", "mean", -60000, 60000, "the soil's gain is positive", None, (-1000, 1000), "balance"),
+        Variable("soc_change_100", "change of the soil's organic carbon since the start, 0-100 cm", CARBON_STOCK,
+                 "static", "mean", -150000, 150000, "the soil's gain is positive", None, (-1500, 1500), "balance"),
+    ]
+
+
 def _weather() -> list[Variable]:
     return [
         Variable("tmean", "air temperature, mean", "degC", "day", "mean", -60, 55, standard_name="air_temperature"),
@@ -161,8 +199,26 @@ def _place_and_management() -> list[Variable]:
 # fmt: on
 
 VARIABLES: MappingProxyType[str, Variable] = MappingProxyType(
-    {v.name: v for v in (*_fluxes(), *_water_and_energy(), *_crop_and_soil(), *_weather(), *_place_and_management())}
+    {
+        v.name: v
+        for v in (
+            *_fluxes(),
+            *_water_and_energy(),
+            *_crop_and_soil(),
+            *_soil_carbon(),
+            *_weather(),
+            *_place_and_management(),
+        )
+    }
 )
+
+
+def of_record(outputs: Sequence[str]) -> bool:
+    """Whether a model that gives these has no day and no year: all are values of the place itself.
+
+    Such a model is given the whole record of a cube at once and says one thing of each cell.
+    """
+    return bool(outputs) and all(VARIABLES[name].period == "static" for name in outputs if name in VARIABLES)
 
 
 class UnknownVariable(ValueError):

@@ -15,7 +15,7 @@ from fieldflux.models.card import Card
 from fieldflux.models.variables import Variable, variable
 from numpy.typing import NDArray
 
-from .bounds import Basis, ends, half_widths
+from .bounds import Basis, interval
 from .question import PARTS
 from .zonal import Coverage
 
@@ -60,7 +60,7 @@ class Values:
     valid_fraction: [T] share of the covered area whose cells have a value. valid_days: [T] days (years, of a yearly
     variable) of the step that have a value in any cell; the step has one only where all have.
     total: [T] of the area with values, in `total_unit`: value x valid_fraction x covered area; None where the variable
-    is not a sum of carbon. total_low, total_high: its interval.
+    is neither a sum of carbon nor the carbon of a place. total_low, total_high: its interval.
     statistics: name -> [T] over the cells, in `unit`, those that were asked for.
     """
 
@@ -102,11 +102,10 @@ def aggregate(
     low = high = None
     basis: tuple[Basis, ...] = ()
     if numbers.members is not None:
-        half, basis = half_widths(card, v, value, _over(v, numbers.members, steps) / q, steps.lengths, level)
-        open_ones = ends(value, half, q, v.low)
+        open_ones, basis = interval(card, v, value, _over(v, numbers.members, steps) / q, steps.lengths, level, q)
         low, high = open_ones if open_ones is not None else (None, None)
         basis = basis if open_ones is not None else ()
-    if v.over_time != "sum" or not unit.startswith(CARBON):
+    if (v.over_time != "sum" and v.period != "static") or not unit.startswith(CARBON):
         return Values(v.name, unit, value, fraction, low, high, basis=basis, valid_days=days)
     tonnes = fraction * (cover.covered_m2 / 1e6)
     return Values(

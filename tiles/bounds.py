@@ -33,8 +33,8 @@ class Basis:
 
     method: "conformal", by the card's rule for held-out groups; "factor", the members' spread as of a normal
     distribution, times the card's factor; "spread", that spread alone.
-    steps: how many of the values have it. Of "conformal" alone are the others: rule, the step ("day", "month", "year")
-    it was calibrated for; scaled, whether it was carried to sums over more days than that; groups and pairs it was
+    steps: how many of the values have it. Of "conformal" alone are the others: rule, the step ("day", "month", "year",
+    or the whole "record") it was calibrated for; scaled, whether it was carried to sums over more days than that; groups and pairs it was
     calibrated with; data, what these are; promised, whether the groups are enough for the level.
     """
 
@@ -51,7 +51,8 @@ class Basis:
 def check_level(card: Card, variables: Sequence[str], level: float) -> None:
     """Raise UncalibratedLevel unless all intervals of these variables can be had at the level."""
     for name in variables:
-        rules = tuple(card.intervals.get(name, {}).values())
+        of = logarithm_of(name) if logarithm_of(name) in card.intervals else name
+        rules = tuple(card.intervals.get(of, {}).values())
         allowed = [a for a in (rules[0].quantiles if rules else LEVELS) if all(a in r.quantiles for r in rules)]
         if level not in allowed:
             raise UncalibratedLevel(
@@ -61,6 +62,31 @@ def check_level(card: Card, variables: Sequence[str], level: float) -> None:
                 else f"The card of '{card.id}' has no level that all rules of '{name}' share: ask without intervals.",
                 allowed,
             )
+
+
+def interval(
+    card: Card, v: Variable, value: Floats, members: Floats, lengths: NDArray[np.int64], level: float, quantum: float
+) -> tuple[tuple[Floats, Floats] | None, tuple[Basis, ...]]:
+    """Low and high [T] of a variable over T steps (see `ends`), and what they rest on; arguments as of `half_widths`.
+
+    Where the card has a rule for the variable's logarithm ("ln_soc_30"), the interval is of that: from value / k to
+    value x k.
+    """
+    rule = card.intervals.get(logarithm_of(v.name), {}).get("year")
+    if rule is None or v.period != "static":
+        half, basis = half_widths(card, v, value, members, lengths, level)
+        return ends(value, half, quantum, v.low), basis
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs, spread = np.log(value), np.std(np.log(members), axis=0, ddof=1)
+        factor = np.exp(half_width(rule, logs, spread, level))
+        low, high = (np.rint(of * quantum) / quantum for of in (value / factor, value * factor))
+    basis = Basis("conformal", value.size, "record", False, rule.groups, rule.n, rule.data, rule.reaches(level))
+    return (low, high), (basis,)
+
+
+def logarithm_of(name: str) -> str:
+    """Name of the rule for the logarithm of a variable."""
+    return f"ln_{name}"
 
 
 def half_widths(
@@ -124,7 +150,7 @@ def as_plain(bases: Sequence[Basis]) -> list[dict[str, Any]]:
 def _rule_over(card: Card, v: Variable, length: int) -> tuple[str | None, float]:
     """The step whose rule holds for so many days (years, of a yearly variable), and how often it is taken."""
     rules = card.intervals.get(v.name, {})
-    if v.period == "year":
+    if v.period != "day":
         return ("year", float(length)) if "year" in rules else (None, 1.0)
     step = step_for(rules, length)
     if step is None or v.over_time != "sum":

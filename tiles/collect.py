@@ -50,7 +50,8 @@ class Collector:
             n: a[0, :, 0] if alone else a[:, :, 0].mean(axis=0, dtype=np.float64) for n, a in prediction.annual.items()
         }
         counts = self._pack(mean, self._layout.daily, cells_of)
-        self.missing += int(cells_of[(next(iter(counts.values())) == FILL).any(axis=0)].sum())
+        lacking = (next(iter(counts.values())) == FILL).any(axis=0) if counts else np.isnan(next(iter(yearly.values())))
+        self.missing += int(cells_of[lacking].sum())
         for name, packed in counts.items():
             spread(packed, batch.group, flat, self._daily[name].reshape(len(packed), -1))
         self._put_yearly(counts, yearly, batch, flat, self._yearly)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from threading import Lock
@@ -33,6 +33,8 @@ class Cube:
     """An open input cube. Safe to share between threads; a copy sent to another process opens it there.
 
     statement: origin of the inputs, to be shown with every answer made from them. synthetic: they were made in code.
+    at_once: a view for models without day or year: its one year, the last, stands for all, and whoever asks for the
+    forcing of that year gets the whole record's.
     """
 
     path: Path
@@ -40,9 +42,18 @@ class Cube:
     grid: Grid
     window: Window
     _arrays: _Arrays = field(repr=False)
+    at_once: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_cube, (self.path,)
+        return _again, (self.path, self.at_once)
+
+    def as_record(self) -> Cube:
+        """The same cube, its years as one record."""
+        return replace(self, at_once=True)
+
+    def same_files(self, other: Cube) -> bool:
+        """Whether it reads the open files that another does."""
+        return self._arrays is other._arrays
 
     @property
     def id(self) -> str:
@@ -75,7 +86,12 @@ class Cube:
 
     @property
     def years(self) -> tuple[int, ...]:
-        return self.manifest.years
+        return self.manifest.years[-1:] if self.at_once else self.manifest.years
+
+    @property
+    def record(self) -> tuple[date, date]:
+        """First and last day of all there is."""
+        return date(self.manifest.years[0], 1, 1), date(self.manifest.years[-1], 12, 31)
 
     @property
     def hash(self) -> str:
@@ -141,11 +157,11 @@ class Cube:
         given, each once. A cell without weather points at a row of NaN.
         Raises OutsideCube where a cell or a year is not in the cube.
         """
-        wanted = check_years(years)
+        wanted = self.manifest.years if self.at_once else check_years(years)
         first, _ = self._year(wanted[0]), self._year(wanted[-1])
         r, c = self._inside(rows, cols)
         days = days_of(wanted)
-        start = int((days[0] - np.datetime64(f"{self.years[0]}-01-01")).astype(int))
+        start = int((days[0] - np.datetime64(f"{self.record[0]}")).astype(int))
         span = slice(start, start + days.size)
 
         inputs = self.manifest.inputs
@@ -155,7 +171,7 @@ class Cube:
         has_gpp = "gpp_given" in inputs
         at = _Cells(r, c)
         # a winter crop of the next year is sown in the autumn of this one
-        known_years = wanted if wanted[-1] == self.years[-1] else (*wanted, wanted[-1] + 1)
+        known_years = wanted if wanted[-1] == self.manifest.years[-1] else (*wanted, wanted[-1] + 1)
         of_years = slice(first, first + len(known_years))
 
         placed = ["weather_index", *static]
@@ -194,12 +210,13 @@ class Cube:
         )
 
     def _year(self, year: int) -> int:
-        if year not in self.years:
+        years = self.manifest.years
+        if year not in years:
             raise OutsideCube(
-                f"The cube '{self.id}' has no year {year}; it covers {self.years[0]} to {self.years[-1]}. "
+                f"The cube '{self.id}' has no year {year}; it covers {years[0]} to {years[-1]}. "
                 f"Choose dates inside that period."
             )
-        return year - self.years[0]
+        return year - years[0]
 
     def _inside(self, rows: ArrayLike, cols: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         r, c = np.atleast_1d(np.asarray(rows, np.int64)), np.atleast_1d(np.asarray(cols, np.int64))
@@ -225,6 +242,11 @@ class Cube:
             return json.loads(file.read_text())
         except (OSError, ValueError) as error:
             raise BadCube(f"{file} cannot be read: {error}. Build the cube again.") from error
+
+
+def _again(path: Path, at_once: bool) -> Cube:
+    found = open_cube(path)
+    return found.as_record() if at_once else found
 
 
 def open_cube(path: Path | str) -> Cube:

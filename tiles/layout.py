@@ -299,10 +299,10 @@ def _daily_attributes(v: Variable) -> dict[str, Any]:
 def _yearly_attributes(name: str, year: int) -> dict[str, Any]:
     v = VARIABLES[name.removesuffix("_year")]
     over = {"sum": "sum", "mean": "mean", "last": "point"}[v.over_time]
-    text = v.long_name if v.period == "year" else f"{v.long_name}, {_over_words(v)} {year}"
+    text = v.long_name if v.period != "day" else f"{v.long_name}, {_over_words(v)} {year}"
     found = {
         "long_name": text,
-        "units": v.unit if v.period == "year" else v.unit_over("year"),
+        "units": v.unit if v.period != "day" else v.unit_over("year"),
         "cell_methods": f"time: {over} area: mean",
         "grid_mapping": "spatial_ref",
         "year": year,
@@ -372,10 +372,10 @@ def year_folders(root: Path) -> Iterator[int]:
 
 
 def split(outputs: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Daily and annual variables among a model's outputs. Raises NotPackable, UnknownVariable."""
+    """Daily variables among a model's outputs, and those with one value a year or for the whole record. Raises NotPackable, UnknownVariable."""
     from fieldflux.models.variables import variable
 
     daily = tuple(n for n in outputs if variable(n).period == "day")
     for name in daily:
         step_of(name)
-    return daily, tuple(n for n in outputs if variable(n).period == "year")
+    return daily, tuple(n for n in outputs if variable(n).period != "day")

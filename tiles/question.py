@@ -114,7 +114,7 @@ def cover_of(request: SeriesRequest, source: Source) -> Coverage:
 
 
 def check_request(request: SeriesRequest, source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Daily and yearly variables of a question. Raises UnknownVariable, UncalibratedLevel, Unanswerable."""
+    """Daily variables of a question, and those with one value a year or for the whole record. Raises UnknownVariable, UncalibratedLevel, Unanswerable."""
     years = source.cube.years
     if request.last < request.first:
         raise Unanswerable(
@@ -144,7 +144,7 @@ def check_request(request: SeriesRequest, source: Source) -> tuple[tuple[str, ..
         check_level(source.card, names, request.level)
     return (
         tuple(n for n in names if variable(n).period == "day"),
-        tuple(n for n in names if variable(n).period == "year"),
+        tuple(n for n in names if variable(n).period != "day"),
     )
 
 

@@ -155,8 +155,10 @@ def is_plain(when: When) -> bool:
 
 def check(v: Variable, when: When) -> None:
     """Raise BadMoment where the variable has no such value, or the two sides of a difference have different units."""
+    if v.period == "static" and not isinstance(when, int):
+        raise BadMoment(f"'{v.name}' has one value for the whole record: there is nothing to compare in time.")
     for period in periods_of(when):
-        if v.period == "year" and not whole_years(period):
+        if v.period != "day" and not whole_years(period):
             year = ends(period)[0].year
             raise BadMoment(f"'{v.name}' has one value a year: ask for {year} instead of {period}.")
     if isinstance(when, Difference) and unit_of(v, when.of) != unit_of(v, when.minus):
@@ -180,13 +182,13 @@ def words_of(v: Variable, when: When) -> str:
         return f"{_of(v, when.of)} less {_of(v, when.minus)}"
     if isinstance(when, Anomaly):
         return f"{_of(v, when.of)} less the mean of {when.first}–{when.last}"
-    return "" if isinstance(when, date) or (v.period == "year" and isinstance(when, int)) else _of(v, when)
+    return "" if isinstance(when, date) or (v.period != "day" and isinstance(when, int)) else _of(v, when)
 
 
 def _of(v: Variable, period: Period) -> str:
-    if isinstance(period, date) or (v.period == "year" and isinstance(period, int)):
+    if isinstance(period, date) or (v.period != "day" and isinstance(period, int)):
         return str(period)
-    kind = "mean" if v.period == "year" else v.over_time
+    kind = "mean" if v.period != "day" else v.over_time
     return {"sum": f"sum of {period}", "mean": f"mean of {period}", "last": f"end of {period}"}[kind]
 
 

@@ -86,6 +86,8 @@ def _when(request: Request, v: Variable, asked: LegendQuery) -> Any:
             raise Refused("invalid-dates", "A legend of a difference needs `when` as well.")
         return 2021 if asked.year and v.period == "day" else None
     of = parse(asked.when)
+    if v.period == "static" and not (asked.minus or asked.anomaly):
+        return None
     when: Any = of
     if asked.minus:
         when = Difference(of, parse(asked.minus))
@@ -107,6 +109,8 @@ def _own(v: Variable) -> dict[str, Any]:
     times: dict[str, Any] = {"year": 2021, "difference of years": Difference(2021, 2020)}
     if v.period == "day":
         times = {"day": day, **times, "difference of days": Difference(day, day)}
+    elif v.period == "static":
+        times = {"record": 2021}
     found = {}
     for name, when in times.items():
         style = style_of(v, Look(), when)
