@@ -85,17 +85,22 @@ def style_names() -> list[str]:
 
 
 def when_of(place: Place, v: Variable, text: str, minus: str = "", anomaly: str = "") -> When:
-    """The time that a map shows, within the cube's years.
+    """The time that a map shows, within the cube's years; of what is said of a whole record always its last year.
 
     minus: another time that is taken away. anomaly: "1", or the years whose mean is taken away, as in 2015..2020.
     Raises Refused (invalid-dates), BadMoment.
     """
     from fieldflux.tiles.when import Anomaly, Difference, check, parse, years_of
 
-    # What is said of the whole record is so at every time; it is kept as that of the last year.
-    of: Period = place.cube.years[-1] if v.period == "static" else _within(place, parse(text), text)
     if v.period == "static":
         parse(text)
+        if minus or anomaly:
+            raise Refused(
+                "invalid-dates",
+                f"'{v.name}' has one value for the whole record of the cube: there is no other time to compare with.",
+            )
+        return place.cube.years[-1]
+    of = _within(place, parse(text), text)
     when: When = of
     if minus and anomaly:
         raise Refused("invalid-dates", "Give either `minus` or `anomaly`, not both.")

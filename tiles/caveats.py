@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+from fieldflux.models.variables import of_record
 
 from .aggregate import Values
 from .question import SeriesRequest, Source
@@ -31,6 +32,8 @@ FLAGS: MappingProxyType[str, str] = MappingProxyType(
         "cancel between days, months or years, so rather too wide (see `interval_basis`).",
         "interval_few_groups": "Too few held-out sites for this level: the interval is as wide as the largest error "
         "seen at them, relative to the spread, and may hold less often than it says (see `interval_basis`).",
+        "whole_record": "Soil at rest under the mean climate of all years of the inputs (see `record`): one value for "
+        "the place, whatever days were asked for; no change over time.",
         "synthetic_inputs": "The inputs were made in code; no real place or field is described.",
         "mixed_crops": "Several crops were harvested: a yield in t ha-1 is the mean of theirs by area, each at its "
         "market moisture; bushels of different crops are not added up, and null (see `crops` for each).",
@@ -40,6 +43,9 @@ FLAGS: MappingProxyType[str, str] = MappingProxyType(
 )
 """What the flags of a `Series` mean."""
 
+ASSUMED = "assumed_"
+"""Begins the names of flags for inputs that were assumed."""
+
 MODEL_FLAGS: MappingProxyType[str, str] = MappingProxyType(
     {
         "crop_unknown": "The model does not know the crop; there is no value.",
@@ -47,6 +53,7 @@ MODEL_FLAGS: MappingProxyType[str, str] = MappingProxyType(
         "soil_missing": "A soil property that the model needs is missing; there is no value.",
         "outside_domain": "The soil or place lies outside the range that the model was made for.",
         "gpp_missing": "Given gross primary production was missing on some days; the model filled them with its own.",
+        "not_cropland": "Tillage and residue are of crops; here, where none are grown, they change nothing.",
         "crop_failed": "Simulated growth gave no harvest to speak of: the crop failed, in the model or in truth.",
         "weather_outside_domain": "On some days, weather lay outside the range that the model was trained on.",
     }
@@ -56,6 +63,11 @@ MODEL_FLAGS: MappingProxyType[str, str] = MappingProxyType(
 
 def model_flag(name: str) -> str:
     """The sentence for a model's flag; one that the table lacks is told by its name."""
+    if name.startswith(ASSUMED):
+        return (
+            f"The inputs do not tell the {name.removeprefix(ASSUMED).replace('_', ' ')}; a usual value was taken, the "
+            f"mean of the places that the model was trained on where it was trained with it."
+        )
     return MODEL_FLAGS.get(name, f"The model flagged '{name}'; its card may say more.")
 
 
@@ -92,6 +104,8 @@ def caveats(
             yield "interval_scaled"
         if any(b.method == "conformal" and not b.promised for b in bases):
             yield "interval_few_groups"
+    if of_record(source.card.outputs):
+        yield "whole_record"
     if any(of_year is None for of_year in flagged.values()):
         yield "model_flags_not_kept"
     if source.cube.synthetic:

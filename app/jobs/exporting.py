@@ -38,7 +38,7 @@ def values_of(store: Store, window: Window, job: ExportJob, steps: Steps, begin:
     for i in range(begin, end):
         first = steps.starts[i].astype(date)
         last = (steps.starts[i] + steps.lengths[i] - 1).astype(date)
-        if v.period == "year":
+        if v.period != "day":
             found[i - begin] = store.read_year(job.variable, window, first.year)
         elif job.step == "day" or v.over_time == "last":
             found[i - begin] = store.read_days(job.variable, window, last, last)[0]

@@ -440,8 +440,8 @@ def _export(workspace: Workspace, database: Database, job: ExportJob) -> Plan:
         raise Refused(
             "not-in-store", "Nothing of this cube and model has been computed: send a job of kind `run` first."
         )
-    if v.period == "year" and job.step != "year":
-        raise Refused("invalid-request", f"'{job.variable}' is a yearly variable; `step` can only be 'year'.")
+    if v.period != "day" and job.step != "year":
+        raise Refused("invalid-request", f"'{job.variable}' has no days; `step` can only be 'year'.")
     whole_years = request.first.month == request.first.day == 1 and (request.last.month, request.last.day) == (12, 31)
     if v.period == "year" and not whole_years:
         raise Refused("invalid-dates", f"'{job.variable}' is of whole years; give `years`.")
@@ -457,7 +457,7 @@ def _export(workspace: Workspace, database: Database, job: ExportJob) -> Plan:
     missing = sum(int((store.occupied.astype(bool) & ~store.computed(year)).sum()) for year in years)
     parts = export_parts(steps, rows * cols)
     pace = queue.rate(database, "export")
-    days = 1 if v.period == "year" else request.days
+    days = request.days if v.period == "day" else 1
     read = rows * cols * days
     note = "" if pace else "No export was measured here yet: its time is a guess from what disks usually give."
     cost = {

@@ -98,7 +98,7 @@ def extent(place: Place, v: Variable) -> dict[str, Any]:
         "temporal": {
             "interval": [[begin, end]],
             "trs": "http://www.opengis.net/def/uom/ISO-8601/0/Gregorian",
-            "grid": {"resolution": "P1Y" if v.period == "year" else "P1D"},
+            "grid": {"resolution": "P1D" if v.period == "day" else "P1Y"},
         },
     }
 

@@ -140,8 +140,8 @@ def _values(workspace: Workspace, variable: str, when: str, cube: str, model: st
         return None
     place = workspace.place(cube, model)
     v = served(place, variable)
-    years, yearly = place.cube.years, v.period == "year"
-    asked = moment_of(when, years, yearly) if when else None
+    years, yearly = place.cube.years, v.period != "day"
+    asked = moment_of(when, years, yearly) if when and v.period != "static" else None
     store = workspace.store(place)
     if store is None:
         return None

@@ -56,6 +56,11 @@ _SHOWN: Any = {
     307: {"description": "`latest`: at the address of the present snapshot"},
     410: {"description": "The store no longer holds that snapshot", "content": {"application/problem+json": {}}},
 }
+_FORMS = {
+    "day": ["2021-07-15", "2021-07", "2021", "2021-04-01..2021-09-30"],
+    "year": ["2021", "2020..2021"],
+    "static": ["2021"],
+}
 _ADDRESS = "{z}/{x}/{y}.{format}"
 
 
@@ -99,12 +104,12 @@ async def tilejson(request: Request, name: VariableName, asked: Annotated[TileJs
             "time": {
                 "first": f"{years[0]}-01-01",
                 "last": f"{years[-1]}-12-31",
-                "interval": "P1Y" if v.period == "year" else "P1D",
+                "interval": "P1D" if v.period == "day" else "P1Y",
                 "years": years,
                 "default": default_of(place, v),
-                "forms": ["2021", "2020..2021"]
-                if v.period == "year"
-                else ["2021-07-15", "2021-07", "2021", "2021-04-01..2021-09-30"],
+                "forms": _FORMS[v.period],
+                # What is said of the whole of a record is drawn at any time.
+                **({"record": [str(day) for day in place.cube.record]} if v.period == "static" else {}),
             },
             "valid_range": [meaning.low, meaning.high],
             "legend": legend_json(v, style_of(v, asked, when), meaning),

@@ -41,6 +41,7 @@ Flag = NDArray[np.bool_]
 Array = NDArray[np.float64]
 
 ACTIVE_LAYER = 10.0  # m; thaw reaches deeper than soil carbon matters, as in training
+LATITUDE = 0.1  # degrees: cells are rounded to it for the sun above them
 TEXTURE = 20.0  # g kg-1: cells of a weather cell whose sand and clay round to the same share one course of soil water
 USES: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("forest", (63, 141, 142, 143)),
@@ -70,8 +71,8 @@ class Place:
 def place_of(forcing: Forcing, covariates: Covariates) -> Place:
     """Cells of a batch over whole years, the more the better: their climate is the mean of these."""
     n = forcing.cells
-    weather = forcing.weather
     climate = _climate(forcing)
+    weather = climate.row
     use, land_known = _land_use(forcing)
     soil = {name: forcing.static[name].astype(np.float64) for name in ("sand", "clay", "bulk_density")}
     soil_known = np.logical_and.reduce([np.isfinite(v) for v in soil.values()])
@@ -118,8 +119,10 @@ def place_of(forcing: Forcing, covariates: Covariates) -> Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Climate:
-    """Of W weather rows. air: months. statistics: name -> [W], as the county files have them."""
+    """Of K weather rows at latitudes. row: [C] which of them a cell has. air: months. statistics: name -> [K], as the
+    county files have them. quarters: [K] degC of June to August and of December to February."""
 
+    row: Integers
     air: Air
     statistics: Mapping[str, Array]
     quarters: tuple[Array, Array]
@@ -134,9 +137,13 @@ def _climate(forcing: Forcing) -> _Climate:
     def means(values: Floats) -> Array:
         return np.asarray(values.astype(np.float64) @ (which / which.sum(1, keepdims=True)).T)
 
-    t, spread = means(forcing.daily["tmean"]), means(forcing.daily["tmax"]) - means(forcing.daily["tmin"])
-    rain = np.asarray(forcing.daily["precip"].astype(np.float64) @ which.T / years)
-    latitude = _row_means(forcing, forcing.static["latitude"])
+    # The same cell has the same climate in whatever company it is run.
+    pairs = np.column_stack([forcing.weather, np.rint(forcing.static["latitude"].astype(np.float64) / LATITUDE)])
+    pairs, row = np.unique(pairs, axis=0, return_inverse=True)
+    at, latitude = pairs[:, 0].astype(np.int64), pairs[:, 1] * LATITUDE
+    t = means(forcing.daily["tmean"])[at]
+    spread = (means(forcing.daily["tmax"]) - means(forcing.daily["tmin"]))[at]
+    rain = np.asarray(forcing.daily["precip"].astype(np.float64) @ which.T / years)[at]
     above = extraterrestrial(latitude, MIDDLES)
     air = Air(t, rain, demand(above, t, np.clip(spread, 0.0, None)))
     quarter = t + np.roll(t, -1, 1) + np.roll(t, -2, 1)
@@ -151,14 +158,7 @@ def _climate(forcing: Forcing) -> _Climate:
         "warm_quarter_precipitation": np.take_along_axis(wet, warmest[:, None], 1)[:, 0],
         "aridity": total / air.demand.sum(1),
     }
-    return _Climate(air, statistics, (t[:, WARM].mean(1), t[:, COLD].mean(1)))
-
-
-def _row_means(forcing: Forcing, values: Floats) -> Array:
-    """[W] means over the cells of each weather row."""
-    count = np.bincount(forcing.weather, minlength=len(forcing.daily["tmean"]))
-    sums = np.bincount(forcing.weather, values.astype(np.float64), len(count))
-    return np.asarray(sums / np.maximum(count, 1))
+    return _Climate(row.reshape(-1), air, statistics, (t[:, WARM].mean(1), t[:, COLD].mean(1)))
 
 
 def _soil_forcing(
@@ -169,7 +169,7 @@ def _soil_forcing(
         name: np.where(known, np.clip(np.rint(soil[name] / TEXTURE) * TEXTURE, 0.0, 1000.0), 0.0)
         for name in ("sand", "clay")
     }
-    table = np.column_stack([np.where(known, forcing.weather, -1), rounded["sand"], rounded["clay"]])
+    table = np.column_stack([np.where(known, climate.row, -1), rounded["sand"], rounded["clay"]])
     rows, row = np.unique(table, axis=0, return_inverse=True)
     at = rows[:, 0].astype(np.int64)
     real = at >= 0
