@@ -70,6 +70,12 @@ class Layout:
         return (*self.annual, *(f"{n}_year" for n in FLUXES if n in self.daily))
 
     @property
+    def square(self) -> int:
+        """Cells on a side of the squares, four in a row of a chunk, whose whole years series are made from."""
+        n = self.grid.chunk
+        return n // 4 if n % 4 == 0 else n
+
+    @property
     def chunks(self) -> tuple[int, int]:
         """Rows and columns of chunks in the extent."""
         rows, cols = self.window.shape
@@ -268,13 +274,14 @@ def _raster_group(group: _Writer, layout: Layout, year: int, level: int) -> None
 
 def _member_group(group: _Writer, layout: Layout, year: int) -> None:
     rows, cols = layout.window.shape
-    n, chunk, m, days = layout.grid.block, layout.grid.chunk, layout.members, days_in(year)
+    n, side, m, days = layout.grid.block, layout.square, layout.members, days_in(year)
     _place(group, layout, 0)
     _time(group, year)
     group.coordinate("member", np.arange(m, dtype=np.int32), {"long_name": "member of the ensemble"})
     for name in layout.member_daily:
         about, dims = _daily_attributes(VARIABLES[name]), ("member", "time", "y", "x")
-        cut = (1, DAYS_IN_CHUNK, chunk, chunk), (m, DAYS_IN_SHARD, n, n)
+        # No map is drawn of members: their days are read by series only, a year of all of them at once.
+        cut = (m, DAYS_IN_SHARD, side, side), (m, DAYS_IN_SHARD, n, n)
         group.array(name, (m, days, rows, cols), "int16", dims, about, *cut)
     for name in layout.member_yearly:
         group.array(name, (m, rows, cols), "float32", ("member", "y", "x"), _yearly_attributes(name, year), (m, n, n))

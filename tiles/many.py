@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-from .grid import Window
-from .packing import FILL
+from .cellsums import sums_of_cells
 from .question import SeriesRequest, Source, Unanswerable, check_request, check_size, has_members, read_groups
 from .reading import Held, ends_in, lacking_chunks, work_of
 from .series import Series, series
 from .sums import DailySums
 from .whole import is_large
 from .zonal import BadGeometry, Coverage, Shape, coverages
-
-LEAST = 3
-"""So many polygons are read together; fewer are read one by one."""
 
 
 def many_series(
@@ -69,7 +62,7 @@ def read_together(
     """Sums of the store over each polygon, by its key, as `Reader` would read them one by one."""
     store = source.store
     found: dict[str, dict[Any, tuple[DailySums, ...]]] = {cover.key: {} for cover in covers}
-    if store is None or len(covers) < LEAST:
+    if store is None or len(covers) < 2:
         return {}
     with_members = request.interval and source.card.members > 1
     # of a large polygon, sums of whole chunks are read, not all its cells
@@ -78,85 +71,13 @@ def read_together(
         there = [cover for cover in small if not lacking_chunks(source, cover, year)]
         if not there:
             continue
-        entries = _Entries.of(there, store.grid.chunk)
+        rows, cols = np.concatenate([c.rows for c in there]), np.concatenate([c.cols for c in there])
+        fraction = np.concatenate([c.fraction for c in there])
+        owner = np.repeat(np.arange(len(there)), [c.cells for c in there])
         first, last = ends_in(request, year)
         for group in read_groups(daily, source.card):
             for of_members in (False, True) if with_members and has_members(group, source.card) else (False,):
-                members = source.card.members if of_members else 1
-                sums = np.zeros((members, len(group) + 1, (last - first).days + 1, len(there)))
-                for window, part in entries.parts:
-                    counts = (
-                        store.read_members(group, window, first, last)
-                        if of_members
-                        else [c[None] for c in store.read_packed_together(group, window, first, last)]
-                    )
-                    at = (entries.rows[part] - window.row0, entries.cols[part] - window.col0)
-                    numbers = (entries.fraction[part], entries.owner[part])
-                    for m in range(members):
-                        if len(group) == 1:
-                            _add(counts[0][m], *at, *numbers, sums[m])
-                        else:
-                            _add_three(counts[0][m], counts[1][m], counts[2][m], *at, *numbers, sums[m])
-                # polygon by polygon, so that what one answer keeps does not hold all the others
-                by_owner = np.ascontiguousarray(sums.transpose(3, 0, 1, 2))
-                for cover, own in zip(there, by_owner, strict=True):
-                    found[cover.key][year, group, of_members] = tuple(DailySums(s[:-1], s[-1]) for s in own)
+                sums = sums_of_cells(store, group, rows, cols, fraction, owner, len(there), first, last, of_members)
+                for cover, own in zip(there, sums, strict=True):
+                    found[cover.key][year, group, of_members] = own
     return dict(found)
-
-
-class _Entries:
-    """Cells of many polygons, sorted by chunk and then by polygon; `parts`: each chunk's cells, as window and slice."""
-
-    def __init__(
-        self,
-        rows: NDArray[np.int64],
-        cols: NDArray[np.int64],
-        fraction: NDArray[np.float64],
-        owner: NDArray[np.int64],
-        parts: list[tuple[Window, slice]],
-    ) -> None:
-        self.rows, self.cols, self.fraction, self.owner, self.parts = rows, cols, fraction, owner, parts
-
-    @classmethod
-    def of(cls, covers: Sequence[Coverage], chunk: int) -> _Entries:
-        rows = np.concatenate([c.rows for c in covers])
-        cols = np.concatenate([c.cols for c in covers])
-        fraction = np.concatenate([c.fraction for c in covers])
-        owner = np.repeat(np.arange(len(covers)), [c.cells for c in covers])
-        place = (rows // chunk) * (1 << 32) + cols // chunk
-        order = np.argsort(place, kind="stable")
-        rows, cols, fraction, owner, place = rows[order], cols[order], fraction[order], owner[order], place[order]
-        cuts = [0, *(np.flatnonzero(np.diff(place)) + 1).tolist(), len(place)]
-        parts = []
-        for a, b in pairwise(cuts):
-            r, c = rows[a:b], cols[a:b]
-            window = Window(int(r.min()), int(r.max()) + 1, int(c.min()), int(c.max()) + 1)
-            parts.append((window, slice(a, b)))
-        return cls(rows, cols, fraction, owner, parts)
-
-
-# Compiled, and without the interpreter's lock. sums: [variable + 1, day, polygon], the weights last.
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _add(counts: Any, rows: Any, cols: Any, fraction: Any, owner: Any, sums: Any) -> None:
-    for d in range(counts.shape[0]):
-        for e in range(rows.size):
-            c = counts[d, rows[e], cols[e]]
-            if c != FILL:
-                sums[0, d, owner[e]] += fraction[e] * c
-                sums[1, d, owner[e]] += fraction[e]
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _add_three(i: Any, j: Any, k: Any, rows: Any, cols: Any, fraction: Any, owner: Any, sums: Any) -> None:
-    for d in range(i.shape[0]):
-        for e in range(rows.size):
-            r, c = rows[e], cols[e]
-            a, b, g = i[d, r, c], j[d, r, c], k[d, r, c]
-            if a != FILL and b != FILL and g != FILL:
-                w, o = fraction[e], owner[e]
-                sums[0, d, o] += w * a
-                sums[1, d, o] += w * b
-                sums[2, d, o] += w * g
-                sums[3, d, o] += w

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .aggregate import Floats, Numbers, quantum, rounded, with_derived
 from .cells import Year, start
+from .cellsums import sums_of_cells
 from .collect import Collector
 from .layout import Layout, days_in, split
 from .packing import Counts
@@ -149,16 +150,15 @@ class Reader:
         here = self._held.get((year, names, of_members))
         if here is not None:
             return here
-        days = (last - first).days + 1
 
         def read() -> tuple[DailySums, ...]:
             store, cut = self._source.store, self._cut
-            if store is not None and cut is not None:
+            assert store is not None
+            if cut is not None:
                 return sums_by_chunks(store, cut, names, first, last, of_members)
-            parts = self._parts(year)
-            if of_members:
-                return member_sums(parts, names, days, self._source.card.members)
-            return (daily_sums(parts, names, days),)
+            cover, owner = self._cover, np.zeros(self._cover.cells, np.int64)
+            cells = (cover.rows, cover.cols, cover.fraction)
+            return sums_of_cells(store, names, *cells, owner, 1, first, last, of_members)[0]
 
         kept: tuple[DailySums, ...] = self._kept(
             ("days", names, of_members, first, last), read, lambda s: sum(x.nbytes for x in s)

@@ -1,14 +1,20 @@
-"""Writes the shards and chunks of a store's arrays: Zarr v3 sharding, blosc lz4 with bit-shuffle, crc32c.
+"""Writes, and in small parts reads, the shards and chunks of a store's arrays: Zarr v3 sharding, blosc lz4 with
+bit-shuffle, crc32c.
 
 Chunk by chunk into the file. A shard of an ensemble's days is 240 MB before compression; through an array library it is
 in memory three times. tensorstore, zarr-python and xarray read what is written here, and the tests make them.
+
+Reading is for fields: tensorstore takes 0.02 to 0.07 ms for each of the dozens of pieces of a field's year.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,3 +71,113 @@ def _checked(blob: bytes) -> bytes:
     import google_crc32c
 
     return blob + int(google_crc32c.value(blob)).to_bytes(4, "little")
+
+
+Box: TypeAlias = tuple[slice, ...]
+
+
+class DamagedShard(ValueError):
+    """A shard that cannot be read: cut short, or not what its checksums say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How an array is cut: its shape, shards of `outer` made of chunks of `inner` elements in each dimension."""
+
+    shape: tuple[int, ...]
+    outer: tuple[int, ...]
+    inner: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill: int
+
+    @classmethod
+    def of(cls, metadata: dict[str, Any]) -> Cutting:
+        """From an array's `zarr.json`, as `layout` writes it. Raises KeyError, TypeError, ValueError for another."""
+        codec = metadata["codecs"][0]
+        if codec["name"] != "sharding_indexed":
+            raise ValueError("the array has no shards")
+        outer, inner = metadata["chunk_grid"]["configuration"]["chunk_shape"], codec["configuration"]["chunk_shape"]
+        kind = np.dtype(metadata["data_type"]).newbyteorder("<")
+        return cls(tuple(metadata["shape"]), tuple(outer), tuple(inner), kind, int(metadata["fill_value"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Where a shard's chunks are in its file: [..., 2] offset and size. stamp: of the file that it was read from."""
+
+    stamp: tuple[int, int, int]
+    table: NDArray[np.uint64]
+
+
+def read_boxes(
+    path: Path, cutting: Cutting, boxes: Sequence[Box], known: Index | None
+) -> tuple[list[NDArray[Any]], Index]:
+    """Parts of a shard, each by its slices in it, and the shard's index. Each chunk is decoded once for all of them.
+
+    known: an index of before, which is used if the file is still the same. Raises FileNotFoundError, DamagedShard.
+    """
+    with open(path, "rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        index = (
+            known if known is not None and known.stamp == stamp else Index(stamp, _table(file.fileno(), cutting, stamp))
+        )
+        decoded: dict[tuple[int, ...], NDArray[Any] | None] = {}
+        found = []
+        for box in boxes:
+            alone = _only_chunk(box, cutting)
+            if alone is not None:
+                chunk = _chunk(file.fileno(), cutting, index.table[alone])
+                found.append(np.full(cutting.inner, cutting.fill, cutting.dtype) if chunk is None else chunk)
+                continue
+            out = np.full([s.stop - s.start for s in box], cutting.fill, cutting.dtype)
+            spans = [range(s.start // c, (s.stop - 1) // c + 1) for s, c in zip(box, cutting.inner, strict=True)]
+            for at in product(*spans):
+                if at not in decoded:
+                    decoded[at] = _chunk(file.fileno(), cutting, index.table[at])
+                chunk = decoded[at]
+                if chunk is not None:
+                    ends = [
+                        (max(s.start, k * c), min(s.stop, (k + 1) * c), k * c, s.start)
+                        for s, k, c in zip(box, at, cutting.inner, strict=True)
+                    ]
+                    into = tuple(slice(a - start, b - start) for a, b, _, start in ends)
+                    out[into] = chunk[tuple(slice(a - first, b - first) for a, b, first, _ in ends)]
+            found.append(out)
+    return found, index
+
+
+def _only_chunk(box: Box, cutting: Cutting) -> tuple[int, ...] | None:
+    """The chunk that a box is all of, if it is."""
+    if any(s.start % c or s.stop - s.start != c for s, c in zip(box, cutting.inner, strict=True)):
+        return None
+    return tuple(s.start // c for s, c in zip(box, cutting.inner, strict=True))
+
+
+def _table(file: int, cutting: Cutting, stamp: tuple[int, int, int]) -> NDArray[np.uint64]:
+    counts = [n // c for n, c in zip(cutting.outer, cutting.inner, strict=True)]
+    size = 16 * int(np.prod(counts)) + 4
+    if stamp[2] < size:
+        raise DamagedShard(f"it has {stamp[2]} bytes, less than its index")
+    return np.frombuffer(_unchecked(os.pread(file, size, stamp[2] - size), "index"), "<u8").reshape(*counts, 2)
+
+
+def _chunk(file: int, cutting: Cutting, place: NDArray[np.uint64]) -> NDArray[Any] | None:
+    from numcodecs import blosc
+
+    offset, size = (int(n) for n in place)
+    if offset == NOWHERE:
+        return None
+    packed = _unchecked(os.pread(file, size, offset), "chunk")
+    try:
+        return np.asarray(blosc.decompress(packed, np.empty(cutting.inner, cutting.dtype)))
+    except (RuntimeError, ValueError) as error:
+        raise DamagedShard(f"a chunk cannot be decoded: {error}") from error
+
+
+def _unchecked(blob: bytes, what: str) -> bytes:
+    import google_crc32c
+
+    if len(blob) < 4 or int(google_crc32c.value(blob[:-4])).to_bytes(4, "little") != blob[-4:]:
+        raise DamagedShard(f"the checksum of its {what} is wrong")
+    return blob[:-4]

@@ -20,7 +20,8 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,6 +35,7 @@ from .chunksums import KEPT, LARGEST_CHUNK, TOGETHER, chunk_sums, quantities, wa
 from .files import StoreFull, StoreReadOnly, disk_faults, scratch, write_folder, write_whole
 from .grid import Block, Grid, Window
 from .layout import (
+    DAYS_IN_SHARD,
     FLUXES,
     Layout,
     gather_root,
@@ -67,7 +69,7 @@ from .manifest import (
 )
 from .packing import FILL, Counts, minus, plus, unpack
 from .pyramid import coarse_counts, coarse_values, count_levels
-from .shards import write_shard
+from .shards import Cutting, DamagedShard, Index, read_boxes, write_shard
 from .state import CellState
 from .surface import CubeLike
 
@@ -135,12 +137,13 @@ class _Cache:
     present: set[str] = field(default_factory=set)
     flags: dict[str, Mapping[str, NDArray[np.bool_]] | None] = field(default_factory=dict)
     context: Any = None
-    years: Lru = field(init=False)
-    """Whole years of small squares, for fields: tensorstore takes 0.02 to 0.07 ms for each of the 18 to 360 pieces of a
-    field's year, also where all are decoded."""
+    cuttings: dict[str, Cutting] = field(default_factory=dict)
+    indexes: dict[str, Index] = field(default_factory=dict)
+    squares: Lru = field(init=False)
+    """Whole years of small squares, for series."""
 
     def __post_init__(self) -> None:
-        self.years = Lru(self.size // 2)
+        self.squares = Lru(self.size // 2)
 
     def open(self, path: str) -> Any:
         """An array for reading. Raises ValueError."""
@@ -171,19 +174,17 @@ class _Ask:
     level: int
 
 
-@dataclass(slots=True)
-class _FromTiles:
-    """A small window, put together from whole years of the squares it touches; `result` as a tensorstore future's."""
+@dataclass(frozen=True, slots=True)
+class Square:
+    """A year of a small square of cells. row0, col0: its first cell; cells: [c] which of those asked for lie in it.
 
-    shape: tuple[int, ...]
-    pieces: list[tuple[tuple[Any, ...], tuple[Any, ...], Any]] = field(default_factory=list)
-    """Where in the result, where in the square, and the square's year: an array, or a call that waits for it."""
+    counts: of each variable [member, 366 days, y, x]; of the mean, one member. Kept for others: not to be written to.
+    """
 
-    def result(self) -> Counts:
-        found = np.empty(self.shape, np.int16)
-        for into, out_of, year in self.pieces:
-            found[into] = (year if isinstance(year, np.ndarray) else year())[out_of]
-        return found
+    row0: int
+    col0: int
+    cells: Integers
+    counts: tuple[Counts, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,11 +378,7 @@ class Store:
         """[member, day, row, col] counts of each variable, of those whose days are kept of each member."""
         for name in variables:
             self._require(name, daily=True)
-            if name not in self.layout.member_daily:
-                raise NotInStore(
-                    f"The store keeps days of each member for {', '.join(self.layout.member_daily) or 'nothing'}, not "
-                    f"for '{name}'. Ask for its mean."
-                )
+            self._require_member_days(name)
         return self._read_together(variables, window, first, last, slice(0, self.members))
 
     def _read_together(
@@ -406,6 +403,36 @@ class Store:
                 asks.append(((slice(None), where) if every else (where,), ask))
             begun.append((self._begin(asks, window, view), len(asks)))
         return [self._end(pending, n, window, lead, np.dtype(np.int16)) for pending, n in begun]
+
+    def read_squares(
+        self, variables: Sequence[str], rows: Integers, cols: Integers, year: int, members: bool = False
+    ) -> Iterator[Square]:
+        """The year of all small squares under the cells [c], square by square, chunk by chunk.
+
+        members: of each member of the ensemble, of variables whose days are kept of each; else of the mean.
+        Missing where it is not computed; cells lie in the extent.
+        """
+        for name in variables:
+            self._require(name, daily=True)
+            if members:
+                self._require_member_days(name)
+        view, cache, side, n = self._look(), self._cache, self.layout.square, self.grid.chunk
+        asks = [self._daily_ask(name, year, slice(0, DAYS_IN_SHARD), 0, slice(0, self.members) if members else None)
+                for name in variables]  # fmt: skip
+        order = np.lexsort((cols // side, rows // side, cols // n, rows // n))
+        starts = _starts(rows[order] // side, cols[order] // side)
+        squares = [
+            (int(rows[cells[0]]) // side * side, int(cols[cells[0]]) // side * side, cells)
+            for cells in np.split(order, starts)
+        ]
+        for (i, j), group in groupby(
+            squares, lambda s: ((s[0] - self.window.row0) // n, (s[1] - self.window.col0) // n)
+        ):
+            of_chunk = list(group)
+            at = [(row0, col0) for row0, col0, _ in of_chunk]
+            counts = [self._squares(ask, i, j, at, view, cache) for ask in asks]
+            for k, (row0, col0, cells) in enumerate(of_chunk):
+                yield Square(row0, col0, cells, tuple(of_variable[k] for of_variable in counts))
 
     def read_counts(self, variable: str, day: date, window: Window, level: int = 0) -> Counts:
         """[row, col] counts of one day for drawing; -32768 = missing, not computed, or outside.
@@ -714,6 +741,13 @@ class Store:
             f"The store keeps days of each member for {', '.join(kept)}, not for '{name}'. Ask for its mean."
         )
 
+    def _require_member_days(self, name: str) -> None:
+        if name not in self.layout.member_daily:
+            raise NotInStore(
+                f"The store keeps days of each member for {', '.join(self.layout.member_daily) or 'nothing'}, not "
+                f"for '{name}'. Ask for its mean."
+            )
+
     def _require_member(self, member: int) -> None:
         if not 0 <= member < self.members:
             raise NotInStore(f"There is no member {member}; members are 0 to {self.members - 1}.")
@@ -747,30 +781,58 @@ class Store:
     def _begin(self, asks: Sequence[tuple[tuple[Any, ...], _Ask]], window: Window, view: _View) -> list[_Read]:
         """Begin to read all parts at once."""
         return [
-            _Read(where, part, into, self._begun(ask, part, index, array), ask)
+            _Read(where, part, into, array[index].read(), ask)
             for where, ask in asks
             for part, into, index, array in self._parts(ask, window, view)
         ]
 
-    def _begun(self, ask: _Ask, part: Window, index: tuple[Any, ...], array: Any) -> Any:
-        """The future of a part; of a small one, put together from whole years of small squares, which are kept."""
-        n, cache, extent = self.grid.chunk, self._cache, self.window
-        kept = ask.level == 0 and bool(ask.index) and all(isinstance(k, slice) for k in ask.index)
-        current: Any = cache.arrays.get(ask.array)
-        if not kept or 4 * part.size > n * n or array is not current:
-            return array[index].read()
-        side = n // 4 if n % 4 == 0 else n
-        found = _FromTiles((*(k.stop - k.start for k in ask.index), *part.shape))
-        for row0 in range(part.row0 // side * side, part.row1, side):
-            for col0 in range(part.col0 // side * side, part.col1, side):
-                tile = Window(row0, row0 + side, col0, col0 + side)
-                inside = tile.intersect(part)
-                assert inside is not None
-                key = ask.array, row0, col0
-                year = cache.years.find(key)
-                if year is None:
-                    year = partial(_keep, cache.years, key, array[(..., *tile.slices(extent))].read())
-                found.pieces.append(((..., *inside.slices(part)), (*ask.index, *inside.slices(tile)), year))
+    def _squares(
+        self, ask: _Ask, i: int, j: int, places: Sequence[tuple[int, int]], view: _View, cache: _Cache
+    ) -> list[Counts]:
+        """Years [member, day, y, x] of squares of the chunk (i, j), by their first cells."""
+        k, blocks, chunks = self.grid.block // self.grid.chunk, view.blocks.get(ask.year), view.chunks.get(ask.year)
+        if blocks is not None and blocks[i // k, j // k]:
+            at, shard, index, origin = ask.array, (i // k, j // k), ask.index, self.chunk_window(i // k * k, j // k * k)
+        elif chunks is not None and chunks[i, j]:
+            first = ask.overlay_index[0]
+            lead = first if isinstance(first, slice) else slice(first, first + 1)
+            at, shard, index, origin = ask.overlay, (i, j), (lead, ask.overlay_index[1]), self.chunk_window(i, j)
+        else:
+            side, (*lead_, days) = self.layout.square, ask.index
+            members = self.members if lead_ else 1
+            return [np.full((members, days.stop, side, side), FILL, np.int16) for _ in places]
+        keys = [(at, index[0].start if len(index) > 1 else 0, row0, col0) for row0, col0 in places]
+        found: list[Counts | None] = [cache.squares.find(key) for key in keys]
+        missing = [k for k, counts in enumerate(found) if counts is None]
+        if missing:
+            boxes = [self._box(index, origin, *places[k]) for k in missing]
+            for k, counts in zip(missing, self._read_boxes(at, shard, boxes, cache), strict=True):
+                year = counts if counts.ndim == 4 else counts[None]
+                cache.squares.put(keys[k], year, int(year.nbytes))
+                found[k] = year
+        return [counts for counts in found if counts is not None]
+
+    def _box(self, index: tuple[slice, ...], origin: Window, row0: int, col0: int) -> tuple[slice, ...]:
+        side = self.layout.square
+        row, col = row0 - origin.row0, col0 - origin.col0
+        return (*index, slice(row, row + side), slice(col, col + side))
+
+    def _read_boxes(
+        self, at: str, place: tuple[int, int], boxes: Sequence[tuple[slice, ...]], cache: _Cache
+    ) -> list[Counts]:
+        if at not in cache.cuttings:
+            try:
+                cache.cuttings[at] = Cutting.of(self._metadata(at))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise self._bad_metadata(at, str(error)) from error
+        cutting = cache.cuttings[at]
+        shard = f"{at}/{shards(len(cutting.shape), *place)}"
+        try:
+            found, cache.indexes[shard] = read_boxes(self.path / shard, cutting, boxes, cache.indexes.get(shard))
+        except FileNotFoundError as error:
+            raise self._damaged(shard, "it is not there") from error
+        except DamagedShard as error:
+            raise self._damaged(shard, str(error)) from error
         return found
 
     def _end(
@@ -844,13 +906,16 @@ class Store:
             try:
                 found = cache.open(f"{self.path / at}/")
             except ValueError as error:
-                raise BadStore(
-                    f"The store's metadata {self.path / at / 'zarr.json'} is missing or damaged: {_short(error)}. "
-                    f"Delete the folders {at.split('/')[0]} and blocks/{at.split('/')[0]} of the store, and run the "
-                    f"model again; other years stay."
-                ) from error
+                raise self._bad_metadata(at, _short(error)) from error
             cache.arrays[at] = found
         return found
+
+    def _bad_metadata(self, at: str, why: str) -> BadStore:
+        return BadStore(
+            f"The store's metadata {self.path / at / 'zarr.json'} is missing or damaged: {why}. "
+            f"Delete the folders {at.split('/')[0]} and blocks/{at.split('/')[0]} of the store, and run the "
+            f"model again; other years stay."
+        )
 
     def _check_present(self, at: str) -> None:
         """A shard that vanished would read as missing data: look for it once."""
@@ -1049,10 +1114,12 @@ def _has_parts(daily: Sequence[str]) -> bool:
     return set(FLUXES) <= set(daily)
 
 
-def _keep(years: Lru, key: tuple[str, int, int], future: Any) -> Any:
-    year = future.result()
-    years.put(key, year, int(year.nbytes))
-    return year
+def _starts(*keys: Integers) -> NDArray[np.intp]:
+    """Where sorted cells begin another square: at least one of the keys changes."""
+    changed = np.zeros(keys[0].size - 1, bool)
+    for key in keys:
+        changed |= np.diff(key) != 0
+    return np.flatnonzero(changed) + 1
 
 
 def _days(first: date, last: date) -> slice:

@@ -16,9 +16,10 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
+from .cellsums import sums_of_cells
 from .grid import Window
 from .store import Integers, Store
-from .sums import DailySums, Floats, add_sums
+from .sums import DailySums, Floats
 from .zonal import Coverage
 
 LEAST_CHUNKS = 2
@@ -27,9 +28,10 @@ LEAST_CHUNKS = 2
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Some cells of a chunk: the rectangle around them, and weights [r, c] of what is in it."""
+    """Some cells of a chunk: rows, cols, weights [c]."""
 
-    window: Window
+    rows: Integers
+    cols: Integers
     weights: Floats
 
 
@@ -90,19 +92,15 @@ def _in_chunk(
     if inside is not None:
         part = inside.slices(chunk)
         missing[part] = np.where(mask[inside.slices(inputs)], weights[part] - 1.0, 0.0)
-    covered = _around(chunk, weights)
-    assert covered is not None
-    rest = _around(chunk, missing)
-    return rest is None or rest.weights.size < covered.weights.size, covered, rest
+    covered, rest = _cells(chunk, weights), _cells(chunk, missing)
+    if not rest.rows.size:
+        return True, covered, None
+    return rest.rows.size < covered.rows.size, covered, rest
 
 
-def _around(chunk: Window, weights: Floats) -> Cells | None:
-    rows, cols = np.flatnonzero(weights.any(axis=1)), np.flatnonzero(weights.any(axis=0))
-    if not rows.size:
-        return None
-    r0, r1, c0, c1 = int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
-    window = Window(chunk.row0 + r0, chunk.row0 + r1, chunk.col0 + c0, chunk.col0 + c1)
-    return Cells(window, np.ascontiguousarray(weights[r0:r1, c0:c1]))
+def _cells(chunk: Window, weights: Floats) -> Cells:
+    rows, cols = np.nonzero(weights)
+    return Cells(rows + chunk.row0, cols + chunk.col0, weights[rows, cols])
 
 
 def sums_by_chunks(
@@ -111,28 +109,16 @@ def sums_by_chunks(
     """Sums of variables that are valid together, of the mean or of each member, from `first` to `last` of one year."""
     asked = np.flatnonzero(cut.from_whole)
     sums, weight, used = store.read_chunk_sums(names, cut.rows[asked], cut.cols[asked], first, last, of_members)
-    found = tuple(DailySums(s.astype(np.float64), w.astype(np.float64)) for s, w in zip(sums, weight, strict=True))
     whole = np.zeros(cut.rows.size, bool)
     whole[asked] = used
-    to_read = [rest if taken else covered for taken, covered, rest in zip(whole, cut.covered, cut.rest, strict=True)]
-    for cells in to_read:
-        if cells is not None:
-            _add_cells(store, cells, names, first, last, of_members, found)
-    return found
-
-
-def _add_cells(
-    store: Store,
-    cells: Cells,
-    names: Sequence[str],
-    first: date,
-    last: date,
-    of_members: bool,
-    into: tuple[DailySums, ...],
-) -> None:
-    if not of_members:
-        add_sums(store.read_packed_together(names, cells.window, first, last), cells.weights, into[0])
-        return
-    counts = store.read_members(names, cells.window, first, last)
-    for m, sums in enumerate(into):
-        add_sums([c[m] for c in counts], cells.weights, sums)
+    either = [rest if taken else covered for taken, covered, rest in zip(whole, cut.covered, cut.rest, strict=True)]
+    cells = [c for c in either if c is not None]
+    rows, cols, weights = (
+        np.concatenate([np.empty(0, kind), *(getattr(c, name) for c in cells)])
+        for name, kind in (("rows", np.int64), ("cols", np.int64), ("weights", np.float64))
+    )
+    owner = np.zeros(rows.size, np.int64)
+    (found,) = sums_of_cells(store, names, rows, cols, weights, owner, 1, first, last, of_members)
+    return tuple(
+        DailySums(of_cells.sums + s, of_cells.weight + w) for of_cells, s, w in zip(found, sums, weight, strict=True)
+    )
