@@ -34,6 +34,7 @@ from .routes import (
     ogc,
     pages,
     series,
+    soil,
     stac,
     stores,
     styles,
@@ -148,6 +149,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
 
     for router in (
         series.router,
+        soil.router,
         calendar.router,
         fields.router,
         fieldtiles.router,

@@ -207,4 +207,7 @@ class Response:
 class Responds(Protocol):
     """A model that can tell how soil carbon changes under other management; its card's `answers` tell which."""
 
+    @property
+    def needs(self) -> Needs: ...
+
     def respond(self, forcing: Forcing, scenario: Scenario) -> Response: ...

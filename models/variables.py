@@ -31,6 +31,7 @@ class Variable:
     low, high: range of valid values; a value outside is a fault, not an outlier.
     shown: range of the colour map. A diverging palette is centred at zero.
     step: size of one count where the store packs the value in 16 bits.
+    layer: of a layer of the soil's profile, its top and bottom in metres.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Variable:
     palette: str = "viridis"
     step: float | None = None
     digits: int = 3
+    layer: tuple[float, float] | None = None
 
     def unit_over(self, period: Literal["day", "month", "year", "total"]) -> str:
         """Unit of this variable aggregated over a period.
@@ -117,18 +119,20 @@ def _crop_and_soil() -> list[Variable]:
 def _soil_carbon() -> list[Variable]:
     """Of a soil at rest under the climate of a whole record: one value a place, for no day or year."""
 
-    def stock(name: str, text: str, high: float, shown: tuple[float, float]) -> Variable:
+    def stock(
+        name: str, text: str, high: float, shown: tuple[float, float], layer: tuple[float, float] | None = None
+    ) -> Variable:
         return Variable(name, f"organic carbon of the soil, {text}", CARBON_STOCK, "static", "mean", 0, high, "",
-                        "soil_mass_content_of_carbon", shown, "soil", digits=0)
+                        "soil_mass_content_of_carbon", shown, "soil", digits=0, layer=layer)
 
     return [
         stock("soc_30", "0-30 cm", 60000, (2000, 12000)),
         stock("soc_100", "0-100 cm", 150000, (4000, 22000)),
-        stock("soc_0_5", "0-5 cm", 15000, (500, 3000)),
-        stock("soc_5_15", "5-15 cm", 25000, (800, 5000)),
-        stock("soc_15_30", "15-30 cm", 35000, (800, 5000)),
-        stock("soc_30_60", "30-60 cm", 60000, (800, 6000)),
-        stock("soc_60_100", "60-100 cm", 80000, (500, 6000)),
+        stock("soc_0_5", "0-5 cm", 15000, (500, 3000), (0.0, 0.05)),
+        stock("soc_5_15", "5-15 cm", 25000, (800, 5000), (0.05, 0.15)),
+        stock("soc_15_30", "15-30 cm", 35000, (800, 5000), (0.15, 0.3)),
+        stock("soc_30_60", "30-60 cm", 60000, (800, 6000), (0.3, 0.6)),
+        stock("soc_60_100", "60-100 cm", 80000, (500, 6000), (0.6, 1.0)),
         Variable("soil_input_depth", "share of the litter input still below each further centimetre", "1", "static",
                  "mean", 0, 1, "1 is deep", None, (0.85, 1.0), "viridis"),
         Variable("soil_decomposition", "decomposition rate of soil carbon in warm, moist topsoil", "yr-1", "static",

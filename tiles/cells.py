@@ -101,10 +101,10 @@ def run_cells(
 def start(model: Model, cube: CubeLike, rows: Integers, cols: Integers, batch_bytes: int = BATCH_BYTES) -> CellState:
     """The memory of cells before the cube's first year, spun up on its first years."""
     years = cube.years[:SPIN_UP_YEARS]
-    forcing = _narrow(cube.forcing(rows, cols, years), model.needs)
+    forcing = narrow(cube.forcing(rows, cols, years), model.needs)
     group, first = identical(forcing)
     batches = _batches(len(first), model, batch_bytes // len(years))
-    parts = [model.initial_state(_take(forcing, first[b])) for b in batches]
+    parts = [model.initial_state(taken(forcing, first[b])) for b in batches]
     return CellState(parts[0].day, group, _join(parts))
 
 
@@ -129,7 +129,7 @@ class Year:
         self._before = state
         self._batch_bytes = batch_bytes
         self._cancelled = cancelled
-        self._forcing = _narrow(cube.forcing(rows, cols, [year]), model.needs)
+        self._forcing = narrow(cube.forcing(rows, cols, [year]), model.needs)
         self.group, self._first = identical(self._forcing, state.group)
         self._parts: list[State] = []
 
@@ -150,7 +150,7 @@ class Year:
                 raise Cancelled
             members = self._before.group[self._first[b]]
             memory = State(self._before.day, {n: a[:, members] for n, a in self._before.arrays.items()})
-            prediction = self.model.predict(_take(self._forcing, self._first[b]), memory)
+            prediction = self.model.predict(taken(self._forcing, self._first[b]), memory)
             self._parts.append(prediction.state)
             low, high = np.searchsorted(sorted_groups, (b.start, b.stop))
             cells = np.sort(order[low:high])
@@ -214,7 +214,7 @@ def take_state(state: CellState, cells: Integers) -> CellState:
     return CellState(state.day, group.reshape(-1).astype(np.int32), {n: a[:, used] for n, a in state.arrays.items()})
 
 
-def _narrow(forcing: Forcing, needs: Needs) -> Forcing:
+def narrow(forcing: Forcing, needs: Needs) -> Forcing:
     """Only what the model reads: other inputs would make alike cells differ."""
     read = {*needs.daily, *needs.annual, *needs.static, *needs.optional}
     has_gpp = "gpp_given" in read
@@ -228,7 +228,8 @@ def _narrow(forcing: Forcing, needs: Needs) -> Forcing:
     )
 
 
-def _take(forcing: Forcing, cells: NDArray[np.intp]) -> Forcing:
+def taken(forcing: Forcing, cells: NDArray[np.intp]) -> Forcing:
+    """The forcing of some of the cells, with the weather rows that they need."""
     used, weather = np.unique(forcing.weather[cells], return_inverse=True)
     return replace(
         forcing,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fieldflux.models.contract import Needs
+from fieldflux.models.variables import VARIABLES
 
 NEEDS = Needs(
     daily=("tmean", "tmin", "tmax", "precip"),
@@ -10,12 +11,8 @@ NEEDS = Needs(
     static=("latitude", "sand", "clay", "bulk_density"),
     optional=("ph", "cec", "elevation", "irrigated", "yield_expected", "tillage", "residue_removed"),
 )
-LAYERS: tuple[tuple[str, float, float], ...] = (
-    ("soc_0_5", 0.0, 0.05),
-    ("soc_5_15", 0.05, 0.15),
-    ("soc_15_30", 0.15, 0.30),
-    ("soc_30_60", 0.30, 0.60),
-    ("soc_60_100", 0.60, 1.00),
+LAYERS: tuple[tuple[str, float, float], ...] = tuple(
+    (v.name, *v.layer) for v in VARIABLES.values() if v.layer is not None
 )
 """Layers of the profile, as soil maps have them (GlobalSoilMap): variable, top and bottom in metres."""
 STOCKS: tuple[tuple[str, float, float], ...] = (("soc_30", 0.0, 0.30), ("soc_100", 0.0, 1.00))

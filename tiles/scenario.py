@@ -1,0 +1,98 @@
+"""What a polygon's soil does under other management: the model's answer for its cells, summed member by member."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from fieldflux.models.contract import Responds, Scenario
+from fieldflux.models.variables import variable
+from numpy.typing import NDArray
+
+from .aggregate import Numbers, Runs, Values, aggregate, quantum, rounded
+from .cells import identical, narrow, taken
+from .question import Source, Unanswerable
+from .surface import CubeLike
+from .zonal import Coverage
+
+Floats = NDArray[np.float64]
+CHANGES: Mapping[str, str] = {"soc_30": "soc_change_30", "soc_100": "soc_change_100"}
+"""Variable of a stock, and that of its change since the start."""
+PER_CELL_YEAR = 20
+"""How many cell-years of a scenario are run in the time that one of daily fluxes takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A polygon's soil from its present state (year 0) on.
+
+    values: stocks and changes over years 0 to Y, by name. entered, respired, stored: [Y] gC m-2 of each year, all of
+    soil and litter: entered - respired = stored. flags: name -> share of the covered area. valid: share of the covered
+    area with values.
+    """
+
+    values: Mapping[str, Values]
+    entered: Floats
+    respired: Floats
+    stored: Floats
+    valid: float
+    flags: Mapping[str, float] = field(default_factory=dict)
+
+
+def course(
+    model: Responds, cube: CubeLike, source: Source, cover: Coverage, scenario: Scenario, level: float, interval: bool
+) -> Course:
+    """Run a scenario for a polygon's cells; alike cells are run once. cube: as one record.
+
+    Raises Unanswerable (over-limit) for more different cells and years than are run while a caller waits.
+    """
+    forcing = narrow(cube.forcing(cover.rows, cover.cols, cube.years), model.needs)
+    group, first = identical(forcing)
+    work, allowed = len(first) * scenario.years, PER_CELL_YEAR * source.live_cell_years
+    if work > allowed:
+        raise Unanswerable(
+            "over-limit",
+            f"The scenario is of {len(first):,} different cells over {scenario.years} years, {work:,} cell-years; at "
+            f"most {allowed:,} are run while you wait. Ask for a smaller area or fewer years.",
+            limit="live_cell_years",
+            given=work,
+            allowed=allowed,
+        )
+    found = model.respond(taken(forcing, first), scenario)
+    weight = np.bincount(group, cover.fraction, len(first))
+    stock = np.asarray(next(iter(found.stocks.values())))
+    there = np.asarray(np.isfinite(stock).all(axis=(0, 2)))
+    weight_there = np.where(there, weight, 0.0)
+    total = weight_there.sum()
+
+    def mean(of_cells: NDArray[np.floating[Any]]) -> Floats:
+        """[M, T] area means of [M, G, T]."""
+        if total <= 0.0:
+            return np.full((of_cells.shape[0], of_cells.shape[2]), np.nan)
+        return np.asarray(np.einsum("mgt,g->mt", np.where(there[None, :, None], of_cells, 0.0), weight_there) / total)
+
+    valid = float(total / cover.effective_cells)
+    columns: dict[str, Floats] = {}
+    for name, stocks in found.stocks.items():
+        columns[name] = mean(stocks)
+        if name in CHANGES:
+            columns[CHANGES[name]] = columns[name] - columns[name][:, :1]
+    values = {}
+    for name, members in columns.items():
+        steps = members.shape[1]
+        numbers = Numbers(
+            rounded(name, members.mean(0)),
+            np.full(steps, valid),
+            members * quantum(name) if interval and len(members) > 1 else None,
+        )
+        values[name] = aggregate(variable(name), numbers, Runs.each(steps), "year", cover, source.card, level)
+    return Course(
+        values,
+        mean(found.entered).mean(0),
+        mean(found.respired).mean(0),
+        mean(found.stored).mean(0),
+        valid,
+        {n: float(weight[flag].sum() / cover.effective_cells) for n, flag in found.flags.items() if flag.any()},
+    )
