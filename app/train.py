@@ -106,6 +106,12 @@ def train(
         plain = read_plain(recipe_path, kgml)
         folder = work or out / ".work" / f"{kgml.name}-{kgml.version}"
         return train_kgml(kgml, data_dir, folder, out, workers, told, plain)
+    if family_of(recipe_path) == "binn":
+        from .binn.recipe import read_binn_recipe
+        from .binn.training import train_binn
+
+        binn = read_binn_recipe(recipe_path)
+        return train_binn(binn, data_dir, work or out / ".work" / f"{binn.name}-{binn.version}", out, told)
     recipe = read_recipe(recipe_path)
     told(0.0, "reading the towers")
     towers = _towers(data_dir)

@@ -1,0 +1,1 @@
+"""Hybrids: networks that give a process model its parameters."""
