@@ -12,7 +12,7 @@ serve: $(VENV)/installed app/web/dist/index.html
 	$(BIN)/fieldflux serve --host $(HOST) --port $(PORT)
 
 test: $(VENV)/installed-dev app/web/dist/index.html
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	@mkdir -p $(VENV)/src && ln -sfn "$(CURDIR)" $(VENV)/src/fieldflux
