@@ -394,6 +394,62 @@ export async function computed(variable: string, when: string, cube: Cube, model
   return reply.ok && !reply.headers.has('x-fieldflux-missing');
 }
 
+export interface Told {
+  long_name: string;
+  unit: string;
+  value: number | null;
+  low: number | null;
+  high: number | null;
+  total?: { unit: string; value: number | null };
+}
+
+/** Columns over the layers from the top down. */
+interface ByDepth {
+  unit: string;
+  value: Column;
+  low: Column;
+  high: Column;
+}
+
+export interface SoilProfile {
+  depth: { unit: string; top: number[]; bottom: number[] };
+  stock: ByDepth;
+  density: ByDepth;
+  stocks: Record<string, Told>;
+  processes: Record<string, Told>;
+  record: [string, string];
+  area_ha: number;
+  cell_count: number;
+  notes: string[];
+  statement: string;
+  synthetic: boolean;
+  model: string;
+  model_title: string;
+}
+
+export interface SoilScenario {
+  years: number;
+  tillage?: string;
+  residue_removed?: number;
+  cover_crop: boolean;
+}
+
+/** Columns over years, the present first. */
+export interface SoilCourse {
+  year: number[];
+  columns: Record<string, { unit: string; value: Column; low: Column | null; high: Column | null; total?: { unit: string; value: Column } }>;
+  against: string;
+  notes: string[];
+}
+
+export async function soilProfile(geometry: GeoJSON.Geometry, cube: string, model: string, signal: AbortSignal): Promise<SoilProfile> {
+  return ask('v1/soil/profile', json('POST', { geometry, cube, model }, signal));
+}
+
+export async function soilScenario(geometry: GeoJSON.Geometry, cube: string, model: string, scenario: SoilScenario, signal: AbortSignal): Promise<SoilCourse> {
+  return ask('v1/soil/scenario', json('POST', { geometry, cube, model, ...scenario }, signal));
+}
+
 export async function series(request: SeriesRequest, signal: AbortSignal): Promise<Series> {
   return toSeries(await ask('v1/series', json('POST', request, signal)));
 }

@@ -36,11 +36,13 @@ async function start(): Promise<void> {
   const cubeOf = (id: string): api.Cube => cubes.listed.find((c) => c.id === id) ?? cubes.listed[0]!;
   const modelOf = (id: string): api.Model => models.listed.find((m) => m.id === id) ?? models.listed[0]!;
   const variableOf = (name: string): api.Variable | undefined => variables.find((v) => v.name === name);
-  const yearly = (name: string): boolean => variableOf(name)?.period === 'year';
+  const yearly = (name: string): boolean => ['year', 'static'].includes(variableOf(name)?.period ?? '');
+  /** Of the whole record: one value for the place, whatever the time. */
+  const lasting = (name: string): boolean => variableOf(name)?.period === 'static';
 
   const firstCube = cubeOf(link.cube ?? cubes.standard ?? '');
   const firstModel = modelOf(link.model ?? models.standard ?? '');
-  const state = new State(firstView(link, firstCube, firstModel, yearly));
+  const state = new State(firstView(link, firstCube, firstModel, yearly, lasting));
   let fields = NOTHING;
   let counties: GeoJSON.FeatureCollection<GeoJSON.Geometry, { name: string }> | null = null;
 
@@ -203,7 +205,7 @@ async function start(): Promise<void> {
   async function showSureness(): Promise<void> {
     const { variable, by, compare: kind, model } = state.now;
     const node = el('sure');
-    const step = yearly(variable) || by === 'year' ? 'year' : 'day';
+    const step = !lasting(variable) && (yearly(variable) || by === 'year') ? 'year' : 'day';
     const told = kind || by === 'month' || by === 'span' ? null : sureness(await cardOf(model), variable, step);
     if (model !== state.now.model || variable !== state.now.variable) return;
     node.hidden = !told;
@@ -227,13 +229,15 @@ async function start(): Promise<void> {
 
   function offer(): void {
     const model = modelOf(state.now.model);
-    const shown = variables.filter((v) => model.outputs.includes(v.name) && v.period !== 'static');
+    const shown = variables.filter((v) => model.outputs.includes(v.name));
     const group = (label: string, some: api.Variable[]): HTMLElement | null =>
       some.length ? h('optgroup', { label }, ...some.map((v) => h('option', { value: v.name }, capital(v.long_name)))) : null;
     const carbon = shown.filter((v) => v.period === 'day' && v.unit.startsWith('gC'));
     const groups = [
       group('Carbon, every day', carbon),
       group('Carbon, every year', shown.filter((v) => v.period === 'year')),
+      group('Carbon of the soil', shown.filter((v) => v.period === 'static' && v.unit.startsWith('gC'))),
+      group('What it results from', shown.filter((v) => v.period === 'static' && !v.unit.startsWith('gC'))),
       group('Crop, water and energy', shown.filter((v) => v.period === 'day' && !carbon.includes(v))),
     ];
     const select = el<HTMLSelectElement>('variable');
@@ -336,7 +340,8 @@ async function start(): Promise<void> {
     ['cube', enterCube],
     ['model', (value: string) => {
       const model = modelOf(value);
-      const kept = model.outputs.includes(state.now.variable) ? {} : { variable: model.outputs[0]!, ...plainLook };
+      const first = model.outputs[0]!;
+      const kept = model.outputs.includes(state.now.variable) ? {} : { variable: first, ...plainLook, ...fitting(first) };
       state.set({ model: model.id, ...kept });
     }],
     // The colours of one variable say nothing about another.
@@ -345,6 +350,8 @@ async function start(): Promise<void> {
   const plainLook = { palette: '', range: '' };
   function fitting(variable: string): Change {
     const { by } = state.now;
+    // Of what lasts there are no two times to compare.
+    if (lasting(variable)) return { by: 'year', compare: '' };
     return yearly(variable) && by !== 'year' && by !== 'span' ? { by: 'year' } : {};
   }
   for (const [id, run] of pickers) el<HTMLSelectElement>(id).addEventListener('change', (e) => run((e.target as HTMLSelectElement).value));
@@ -401,8 +408,14 @@ async function start(): Promise<void> {
   const times = (): void => {
     const { years } = cubeOf(state.now.cube);
     when.set(years, yearly(state.now.variable));
+    const still = lasting(state.now.variable);
+    el('when').classList.toggle('still', still);
+    el('lasting').hidden = !still;
+    el('compare-open').hidden = still;
+    if (still) openTab('compare', false);
+    el('lasting').textContent = `Soil at rest under the climate of ${years[0]} to ${years.at(-1)}: one value for all times.`;
     const outputs = modelOf(state.now.model).outputs;
-    const fits = variables.filter((v) => outputs.includes(v.name) && v.period !== 'static' && v.name !== state.now.variable && (v.period === 'day' || state.now.by === 'year' || state.now.by === 'span'));
+    const fits = variables.filter((v) => outputs.includes(v.name) && v.name !== state.now.variable && (v.period === 'day' || state.now.by === 'year' || state.now.by === 'span'));
     compare.set(years, fits);
   };
 
@@ -484,12 +497,12 @@ function inYears(view: Pick<View, 'day' | 'until' | 'other'>, cube: api.Cube): P
   return { day: near(view.day), until: near(view.until), other: near(view.other) };
 }
 
-function firstView(link: ReturnType<typeof readHash>, cube: api.Cube, model: api.Model, yearly: (name: string) => boolean): View {
+function firstView(link: ReturnType<typeof readHash>, cube: api.Cube, model: api.Model, yearly: (name: string) => boolean, lasting: (name: string) => boolean): View {
   const last = cube.years.at(-1)!;
   const known = link.variable && model.outputs.includes(link.variable) ? link.variable : undefined;
   const variable = known ?? ['nee', ...model.outputs].find((name) => model.outputs.includes(name))!;
   const asked = readWhen(link.when ?? '') ?? { by: 'day' as const, day: `${last}-${SUMMER}`, until: `${last}-09-30` };
-  const by = yearly(variable) && asked.by !== 'span' ? 'year' : asked.by;
+  const by = lasting(variable) || (yearly(variable) && asked.by !== 'span') ? 'year' : asked.by;
   const other = readWhen(link.other ?? '')?.day ?? yearApart(asked.day, cube.years);
   const right = link.otherVariable && model.outputs.includes(link.otherVariable) ? link.otherVariable : '';
   return {
@@ -498,7 +511,7 @@ function firstView(link: ReturnType<typeof readHash>, cube: api.Cube, model: api
     variable,
     by,
     ...inYears({ ...asked, other }, cube),
-    compare: link.compare ?? '',
+    compare: lasting(variable) ? '' : (link.compare ?? ''),
     otherVariable: right,
     split: link.split ?? 0.5,
     palette: link.palette ?? '',

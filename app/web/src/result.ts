@@ -7,6 +7,7 @@ import { el, fill, h, say } from './dom';
 import { capital, dayNumber, number, sentence, unit, unitText } from './format';
 import { chartPicture } from './picture';
 import type { State } from './state';
+import { soilAnswer } from './soil';
 import { bars, columnOf, table, type YearColumn } from './yearly';
 
 export interface Land {
@@ -111,6 +112,10 @@ export class Result {
     this.node.scrollIntoView({ block: 'nearest' });
     try {
       const has = new Set(context.model.outputs);
+      if (context.variables.every((v) => v.period === 'static' || !has.has(v.name))) {
+        await this.soil(land, context, running.signal);
+        return;
+      }
       const daily = FIRST.filter((name) => has.has(name));
       const yearly = YEARLY.map(([name]) => name).filter((name) => has.has(name));
       [this.daily, this.yearly, this.seasons] = await Promise.all([
@@ -127,11 +132,24 @@ export class Result {
     }
   }
 
+  /** Of a model without days: the soil as it is. */
+  private async soil(land: Land, { cube, model }: Context, signal: AbortSignal): Promise<void> {
+    const profile = await this.patiently(() => api.soilProfile(land.geometry, cube.id, model.id, signal), signal);
+    const what = (scenario: api.SoilScenario): Promise<api.SoilCourse> => api.soilScenario(land.geometry, cube.id, model.id, scenario, signal);
+    this.node.removeAttribute('aria-busy');
+    this.body.replaceChildren(...soilAnswer(land, profile, what, () => this.doings.about()));
+    say(`${land.title}: its soil is shown.`);
+  }
+
   private async request(land: Land, variables: string[], step: 'day' | 'year', signal: AbortSignal): Promise<api.Series> {
     const request = this.asked(land, variables, step);
+    return this.patiently(() => api.series(request, signal), signal);
+  }
+
+  private async patiently<T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T> {
     for (;;) {
       try {
-        return await api.series(request, signal);
+        return await ask();
       } catch (error) {
         // The server computes what it does not have yet and says when to ask again.
         if (!(error instanceof api.Problem) || error.status !== 503 || error.retryAfter === null) throw error;
