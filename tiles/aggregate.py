@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from .bounds import Basis, interval
 from .question import PARTS
-from .zonal import Coverage
 
 Floats: TypeAlias = NDArray[np.float64]
 Over: TypeAlias = Literal["day", "month", "year", "total"]
@@ -33,6 +32,13 @@ class Groups(Protocol):
     def first(self) -> NDArray[np.int64]: ...
     @property
     def lengths(self) -> NDArray[np.int64]: ...
+
+
+class Land(Protocol):
+    """Land that is covered, m2: one number, or that of each step."""
+
+    @property
+    def covered_m2(self) -> float | Floats: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class Numbers:
 
 
 def aggregate(
-    v: Variable, numbers: Numbers, steps: Groups, over: Over, cover: Coverage, card: Card, level: float
+    v: Variable, numbers: Numbers, steps: Groups, over: Over, cover: Land, card: Card, level: float
 ) -> Values:
     """One variable over steps. The members are aggregated first, each by itself; their spread is taken last."""
     q = quantum(v.name)

@@ -97,12 +97,13 @@ def half_widths(
     value: [T] over the steps, members: [M, T] of each member, both in the variable's unit over the step. lengths: [T]
     days of each step, or years for a yearly variable. See `step_for` on steps that have no rule of their own.
     """
-    spread = np.std(members, axis=0, ddof=1)
+    spread = _spread(members)
     rules = card.intervals.get(v.name, {})
     half = np.empty_like(spread)
     found: list[Basis] = []
-    for length in np.unique(lengths):
-        at = lengths == length
+    alike = bool((lengths == lengths[:1]).all())
+    for length in lengths[:1] if alike else np.unique(lengths):
+        at = np.full(lengths.shape, True) if alike else lengths == length
         step, many = _rule_over(card, v, int(length))
         if step is None:
             factor = card.interval.get(v.name)
@@ -117,6 +118,12 @@ def half_widths(
             Basis("conformal", int(at.sum()), step, beyond, rule.groups, rule.n, rule.data, rule.reaches(level))
         )
     return half, _joined(found)
+
+
+def _spread(members: Floats) -> Floats:
+    """[T] standard deviation over members [M, T], divisor M - 1: as np.std, without what that takes for few numbers."""
+    deviation = members - members.sum(axis=0) / len(members)
+    return np.asarray(np.sqrt((deviation * deviation).sum(axis=0) / (len(members) - 1)))
 
 
 def ends(value: Floats, half: Floats, quantum: float, lowest: float) -> tuple[Floats, Floats] | None:

@@ -13,6 +13,7 @@ from .question import SeriesRequest, Source, Unanswerable, check_request, check_
 from .reading import Held, ends_in, lacking_chunks, work_of
 from .series import Series, series
 from .sums import DailySums
+from .together import ready_together
 from .whole import is_large
 from .zonal import BadGeometry, Coverage, Shape, coverages
 
@@ -35,13 +36,14 @@ def many_series(
     ready = {c.key: c for c in covers if isinstance(c, Coverage)}
     shape_of = {c.key: shape for c, shape in zip(covers, shapes, strict=True) if isinstance(c, Coverage)}
     held = read_together(list(ready.values()), daily, request, source)
+    made = ready_together(list(ready.values()), held, daily, request, source.card)
     left = source.live_cell_years
     found: dict[str, Series | Unanswerable] = {}
     for key, cover in ready.items():
         lacking = [year for year in request.years if lacking_chunks(source, cover, year)]
         budget = replace(source, live_cell_years=left)
         try:
-            found[key] = series(replace(request, geometry=shape_of[key]), budget, held.get(key))
+            found[key] = series(replace(request, geometry=shape_of[key]), budget, held.get(key), made.get(key))
             left -= work_of(source, cover, lacking) if lacking else 0
         except Unanswerable as error:
             found[key] = error

@@ -55,13 +55,8 @@ class Reader:
         found: dict[str, Numbers] = {}
         card, covered = self._source.card, self._cover.effective_cells
         for group in read_groups(daily, card):
-            mean = self._joined(group, False)[0]
-            quanta = with_derived({n: rounded(n, m) for n, m in zip(group, _means(group, mean), strict=True)})
-            members: dict[str, Floats] = {}
-            if with_members and has_members(group, card):
-                each = [_means(group, sums) for sums in self._joined(group, True)]
-                members = with_derived({n: np.stack([m[i] for m in each]) * quantum(n) for i, n in enumerate(group)})
-            found |= {n: Numbers(q, mean.weight / covered, members.get(n)) for n, q in quanta.items()}
+            each = self._joined(group, True) if with_members and has_members(group, card) else None
+            found |= numbers_of(group, self._joined(group, False)[0], each, covered)
         return found
 
     def years_of(self, name: str, with_members: bool) -> Numbers:
@@ -241,6 +236,21 @@ class Reader:
         for year in self.computed:
             found[year] = source.memory.get((*key, year), run, lambda s: s.nbytes)
         return found
+
+
+def numbers_of(
+    group: Names, mean: DailySums, members: Sequence[DailySums] | None, covered: float | Floats
+) -> dict[str, Numbers]:
+    """Variables that are valid together, and those made of them, from their sums over N days.
+
+    covered: effective cells of the polygon, or of that of each day [N].
+    """
+    quanta = with_derived({n: rounded(n, m) for n, m in zip(group, _means(group, mean), strict=True)})
+    of: dict[str, Floats] = {}
+    if members is not None:
+        each = [_means(group, sums) for sums in members]
+        of = with_derived({n: np.stack([m[i] for m in each]) * quantum(n) for i, n in enumerate(group)})
+    return {n: Numbers(q, mean.weight / covered, of.get(n)) for n, q in quanta.items()}
 
 
 def ends_in(request: SeriesRequest, year: int) -> tuple[date, date]:

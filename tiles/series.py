@@ -28,6 +28,7 @@ from .question import LEVEL, Inputs, SeriesRequest, Source, Unanswerable, check_
 from .reading import Held, Reader, run_years
 from .spatial import Statistic, daily_statistics, step_statistics, value_statistics
 from .steps import Step, Steps
+from .together import Ready
 from .zonal import Coverage
 
 __all__ = [
@@ -117,10 +118,11 @@ class Series:
         return self.steps.labels()
 
 
-def series(request: SeriesRequest, source: Source, held: Held | None = None) -> Series:
+def series(request: SeriesRequest, source: Source, held: Held | None = None, ready: Ready | None = None) -> Series:
     """Answer a question. Raises what `check_request` does, BadGeometry, and what reading and running raise.
 
-    Everything that can be refused is refused before anything is read. held: sums that were read already.
+    Everything that can be refused is refused before anything is read. held: sums that were read already;
+    ready: what was made of them.
     """
     daily, annual = check_request(request, source)
     cover = cover_of(request, source)
@@ -130,12 +132,15 @@ def series(request: SeriesRequest, source: Source, held: Held | None = None) -> 
     with_members = request.interval and source.card.members > 1
     card, level = source.card, request.level
 
-    numbers = reader.days(daily, with_members)
+    numbers = reader.days(daily, with_members) if ready is None else {}
     values: dict[str, Values] = {}
     summary: dict[str, Values] = {}
     over: Over = {"day": "day", "year": "year", "period": "total"}.get(request.step, "month")  # type: ignore[assignment]
     everything = Runs.together(request.days)
     for name in daily:
+        if ready is not None:
+            values[name], summary[name] = ready[name]
+            continue
         v = variable(name)
         values[name] = aggregate(v, numbers[name], steps, over, cover, card, level)
         # Of the whole period there is one figure, under both names.

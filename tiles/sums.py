@@ -83,12 +83,11 @@ def _store_part(
     window = Window(int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1)
     weights = np.zeros(window.shape)
     weights[rows - window.row0, cols - window.col0] = fraction
-    at = np.mgrid[window.row0 : window.row1, window.col0 : window.col1]
-
+    down, across = np.arange(window.row0, window.row1), np.arange(window.col0, window.col1)
     return Part(
         weights,
-        at[0],
-        at[1],
+        np.broadcast_to(down[:, None], window.shape),
+        np.broadcast_to(across, window.shape),
         lambda names: store.read_packed_together(names, window, first, last),
         lambda names: store.read_members(names, window, first, last),
         lambda name, member: store.read_year(name, window, year, member),
