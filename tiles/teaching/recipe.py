@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -93,8 +94,9 @@ class TeachingRecipe(_Part):
         return -(-self.runs // self.per_teacher)
 
     def digest(self) -> str:
-        """Sha256 of the recipe."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """Sha256 of the recipe; a field that later versions add, and that is None, leaves it as it was."""
+        told = self.model_dump(mode="json", exclude_none=True)
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def read_recipe(path: Path) -> TeachingRecipe:
