@@ -274,6 +274,16 @@ def _field_series(names: Sequence[str], asked: Mapping[str, Any]) -> list[_Call[
     return [_Call("POST", "/v1/series", _json, body={"fields": part, **asked}) for part in parts]
 
 
+def _soil(what: str, land: Any, asked: Mapping[str, Any]) -> _Call[Json]:
+    """land: a polygon, or the id of a registered field."""
+    if isinstance(land, str):
+        return _Call("POST", f"/v1/soil/{what}", _json, body={"field": land, **asked})
+    shapes = _shapes(land)
+    if not isinstance(shapes, dict):
+        raise ValueError(f"Soil is asked of one polygon at a time; given: {len(shapes)}. Ask for one after the other.")
+    return _Call("POST", f"/v1/soil/{what}", _json, body={"geometry": shapes, **asked})
+
+
 def _answer(bodies: Sequence[Json], alone: bool) -> Answer:
     if alone:
         return Answer(bodies[0], [bodies[0]], True)
@@ -485,6 +495,20 @@ class Client:
         listed = [names] if isinstance(names, str) else list(names)
         return _answer([self._send(call) for call in _field_series(listed, asked)], False)
 
+    def soil_profile(self, land: Any, **asked: Any) -> Json:
+        """Soil organic carbon by depth of a polygon or of a registered field, by its id, and what it results from.
+
+        asked: as POST /v1/soil/profile takes it: level, intervals, cube, model.
+        """
+        return self._send(_soil("profile", land, asked))
+
+    def soil_scenario(self, land: Any, **asked: Any) -> Json:
+        """Change of soil organic carbon under other management, year by year; year 0 is the present.
+
+        asked: as POST /v1/soil/scenario takes it: years, tillage, residue_removed, added_carbon, cover_crop and so on.
+        """
+        return self._send(_soil("scenario", land, asked))
+
     def cost(self, polygons: Any = None, **body: Any) -> Json:
         """What a job would cost, and what is wrong with it; nothing is kept. As `submit`."""
         return self._send(_submit(polygons, body, _json, True))
@@ -645,6 +669,14 @@ class AsyncClient:
         """As Client.field_series."""
         listed = [names] if isinstance(names, str) else list(names)
         return _answer([await self._send(call) for call in _field_series(listed, asked)], False)
+
+    async def soil_profile(self, land: Any, **asked: Any) -> Json:
+        """As Client.soil_profile."""
+        return await self._send(_soil("profile", land, asked))
+
+    async def soil_scenario(self, land: Any, **asked: Any) -> Json:
+        """As Client.soil_scenario."""
+        return await self._send(_soil("scenario", land, asked))
 
     async def cost(self, polygons: Any = None, **body: Any) -> Json:
         """As Client.cost."""

@@ -171,6 +171,7 @@ def course_of(workspace: Workspace, asked: SoilQuestion) -> dict[str, Any]:
 
     Raises Refused (unknown-model), Unanswerable (over-limit), and what running raises.
     """
+    from fieldflux.tiles.bounds import logarithm_of
     from fieldflux.tiles.caveats import FLAGS, model_flag
     from fieldflux.tiles.question import cover_of
     from fieldflux.tiles.scenario import course
@@ -185,6 +186,7 @@ def course_of(workspace: Workspace, asked: SoilQuestion) -> dict[str, Any]:
     found = course(model, place.cube, one.source, cover, scenario, request.level, request.interval)
     flags = [*cover.flags, "whole_record", *(["partly_valid"] if found.valid < 1 - 1e-9 else [])]
     flags += ["interval_not_calibrated"] if request.interval and place.card.members > 1 else []
+    flags += ["middle_value"] if any(logarithm_of(name) in place.card.intervals for name in found.values) else []
     flags += ["synthetic_inputs"] if place.cube.synthetic else []
     shares = {name: round(share, 6) for name, share in sorted(found.flags.items())}
     return {

@@ -9,6 +9,7 @@ import numpy as np
 from fieldflux.models.variables import of_record
 
 from .aggregate import Values
+from .bounds import logarithm_of
 from .question import SeriesRequest, Source
 from .steps import Steps
 from .zonal import FLAGS as SHAPE_FLAGS
@@ -26,6 +27,8 @@ FLAGS: MappingProxyType[str, str] = MappingProxyType(
         "no_uncertainty": "The model is a single member, so there is no interval.",
         "no_interval_for_some": "The members of some variables are not kept, or are all the same, so these have no "
         "interval.",
+        "middle_value": "Some values are the middle of what is likely, not the mean, since errors are of logarithms: a "
+        "sum over large areas comes out low (the model's card tells by how much).",
         "interval_not_calibrated": "Some intervals are the ensemble's own spread, not widened by what held-out data "
         "show (see `interval_basis`).",
         "interval_scaled": "Some intervals are of sums over more days than were calibrated: taken as if errors did not "
@@ -98,6 +101,8 @@ def caveats(
         if any(v.low is None for v in told):
             yield "no_interval_for_some"
         bases = {b for v in (*told, *summary) for b in v.basis}
+        if any(logarithm_of(v.variable) in source.card.intervals for v in told):
+            yield "middle_value"
         if any(b.method == "spread" for b in bases):
             yield "interval_not_calibrated"
         if any(b.scaled for b in bases):
