@@ -39,6 +39,8 @@ def ready_together(
 ) -> dict[str, Ready]:
     """By key of polygon what `series` makes of its daily sums, of those polygons whose sums are all held."""
     groups = read_groups(tuple(daily), card)
+    if not groups:
+        return {}
     with_members = request.interval and card.members > 1
     whole = [c for c in covers if all((y, g, False) in held.get(c.key, ()) for y in request.years for g in groups)]
     found: dict[str, Ready] = {}
