@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from fieldflux.models.card import IntervalRule, Score
 from fieldflux.models.hybrids.binn.fit import Sample, fit, observed_by
+from fieldflux.models.hybrids.binn.lessons import Lessons
 from fieldflux.models.hybrids.binn.network import Binn
 from fieldflux.models.intervals import Covered, Residuals, coverage_across_groups, fit_rule
 from fieldflux.models.scores import Scores, score
@@ -73,16 +74,17 @@ def held_out(
     work: Path | None = None,
     told: Told = lambda *_: None,
     method: str = "",
+    lessons: Lessons | None = None,
 ) -> HeldOut:
     """The recipe's networks, `fold_members` for each fold of the split, trained without its soils, at its soils.
 
-    work: folder where the result is kept; a call with the same recipe, soils and split reads it.
+    work: folder where the result is kept; a call with the same recipe, soils and split reads it. lessons: to learn from
+    instead of the soils' own, the same in number (with other forcing, say); give a work folder of their own.
     """
     method = method or recipe.name
     kept = None if work is None else work / f"heldout-{_digest(recipe, table, split)}.npz"
     if kept is not None and kept.exists():
-        with np.load(kept) as found:
-            return HeldOut(method, split, found["members"], dict(zip(STOCKS, found["train"].tolist(), strict=True)))
+        return _read(kept, method, split)
     count = recipe.fold_members
     check = recipe.check if recipe.training.patience else 0.0
     samples: list[Sample] = []
@@ -91,9 +93,9 @@ def held_out(
             drawn(split.group, split.fold != k, 1000 * recipe.seed + 100 * k + m, check) for m in range(count)
         ]  # fmt: skip
     network = Binn(recipe.network, covariates_of(table), len(samples), recipe.seed)
-    lessons = lessons_of(table, "middle" if recipe.training.loss == "smooth-l1" else "mean")
-    fit(network, lessons, samples, recipe.training, recipe.seed, None, told)
-    density = observed_by(network, lessons, torch.arange(len(table)))[..., : len(STOCKS)].numpy()
+    taught = lessons or lessons_of(table, "middle" if recipe.training.loss == "smooth-l1" else "mean")
+    fit(network, taught, samples, recipe.training, recipe.seed, None, told)
+    density = observed_by(network, taught, torch.arange(len(table)))[..., : len(STOCKS)].numpy()
     # networks may leave a soil without carbon at float rounding: it is then scored as 1 gC m-2, which is as wrong
     logs = np.log(np.maximum(density * np.array(list(STOCKS.values())), 1.0)).reshape(
         split.folds, count, len(table), -1
@@ -112,15 +114,23 @@ def held_out(
 
 
 def floors_held_out(
-    table: SoilTable, split: Split, methods: Mapping[str, Fit] | None = None, told: Told = lambda *_: None
+    table: SoilTable,
+    split: Split,
+    methods: Mapping[str, Fit] | None = None,
+    work: Path | None = None,
+    told: Told = lambda *_: None,
 ) -> tuple[HeldOut, ...]:
-    """The simpler methods, each stock by itself, on the same soils, covariates and folds."""
+    """The simpler methods, each stock by itself, on the same soils, covariates and folds. work: as of `held_out`."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     found = []
     chosen = methods or every_method()
     for at, (method, make) in enumerate(chosen.items()):
         told(at / len(chosen), method)
+        kept = None if work is None else work / f"floor-{_digest_of(table, split, method.encode())}.npz"
+        if kept is not None and kept.exists():
+            found.append(_read(kept, method, split))
+            continue
         members = np.full((1, len(table), len(STOCKS)), np.nan)
         train: dict[str, float] = {}
         for i, name in enumerate(STOCKS):
@@ -133,6 +143,8 @@ def floors_held_out(
                 members[0, tested, i] = both[: tested.sum()]
                 each.append(score(both[tested.sum() :], np.log(stock[seen])).nse)
             train[name] = float(np.mean(each))
+        if kept is not None:
+            np.savez(kept, members=members, train=np.array(list(train.values())))
         found.append(HeldOut(method, split, members, train))
     return tuple(found)
 
@@ -244,5 +256,14 @@ def rules_covered(found: Sequence[HeldOut], table: SoilTable) -> tuple[Score, ..
 def _digest(recipe: BinnRecipe, table: SoilTable, split: Split) -> str:
     """Of all that held-out predictions rest on but the code."""
     rests = recipe.model_dump_json(include={"seed", "network", "training", "fold_members", "check"}).encode()
+    return _digest_of(table, split, rests)
+
+
+def _digest_of(table: SoilTable, split: Split, rests: bytes) -> str:
     values = (table.x, table.soils.stock_30, table.soils.stock_100, table.soils.density, split.fold)
     return hashlib.sha256(b"|".join([rests, *(np.ascontiguousarray(v).tobytes() for v in values)])).hexdigest()[:16]
+
+
+def _read(path: Path, method: str, split: Split) -> HeldOut:
+    with np.load(path) as found:
+        return HeldOut(method, split, found["members"], dict(zip(STOCKS, found["train"].tolist(), strict=True)))

@@ -27,7 +27,7 @@ class BinnRecipe(_Part):
     """A recipe of the family "binn".
 
     members: networks, each of its own start and its own draw of the 2-degree blocks. datasets: sets of soils to learn
-    from. folds: of the blocks, for scores and intervals; fold_members: networks of each. split_seeds: of the draws of
+    from. folds: of the blocks, for scores and, with two `fold_members` or more (networks of each), intervals. split_seeds: of the draws of
     blocks into folds. check: share of the blocks in a network's training that tell it when to stop (where the training
     has patience).
     """
@@ -41,7 +41,7 @@ class BinnRecipe(_Part):
     training: TrainingRecipe = TrainingRecipe()
     datasets: tuple[str, ...] = ("RaCA", "DSP4SH", "SoDaH", "Sanderman", "Marsden", "Mollisols")
     folds: int = Field(default=5, ge=2)
-    fold_members: int = Field(default=5, ge=2)
+    fold_members: int = Field(default=5, ge=1)
     split_seeds: tuple[int, ...] = (0, 1, 2)
     check: float = Field(default=0.11, gt=0, lt=0.5)
     data: tuple[Source, ...] = ()

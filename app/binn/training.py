@@ -81,8 +81,9 @@ def train_binn(recipe: BinnRecipe, data: Path, work: Path, out: Path, told: Told
                 )
             )  # fmt: skip
     told(0.96, "scores")
-    rules = interval_rules(found, table)
-    scores = (*scores_of(found, table), *rules_covered(found, table))
+    several = recipe.fold_members > 1
+    rules = interval_rules(found, table) if several else {}
+    scores = (*scores_of(found, table), *(rules_covered(found, table) if several else ()))
     card = card_of(recipe, table, network.covariates, data, clock, rules, scores, smearing(found, table))
     return write_checkpoint(out / recipe.name / recipe.version, card, weights_of(network))
 
