@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from fieldflux.models.contract import Forcing, Model, Needs, Prediction, State, check_inputs
+from fieldflux.models.variables import of_record
 from numpy.typing import NDArray
 
 from .grid import Window
@@ -243,7 +244,9 @@ def taken(forcing: Forcing, cells: NDArray[np.intp]) -> Forcing:
 
 def _batches(groups: int, model: Model, batch_bytes: int) -> list[slice]:
     """Batches whose outputs, with as much again for the model's own work, fit in `batch_bytes`."""
-    per_cell = 2 * 4 * 366 * max(len(model.outputs), 1) * model.members
+    # A model without days works with more numbers a cell than it gives.
+    days = 100 if of_record(model.outputs) else 366
+    per_cell = 2 * 4 * days * max(len(model.outputs), 1) * model.members
     size = max(16, batch_bytes // per_cell)
     return [slice(k, min(k + size, groups)) for k in range(0, groups, size)]
 

@@ -14,6 +14,7 @@ import torch
 from fieldflux.models.card import Card
 from fieldflux.models.checkpoint import Checkpoint
 from fieldflux.models.contract import Floats, Forcing, Needs, Prediction, Response, Scenario, State, check_inputs
+from fieldflux.models.processes.soilcarbon.environment import Modifiers, modifiers
 from fieldflux.models.processes.soilcarbon.inputs import SoilForcing
 from fieldflux.models.processes.soilcarbon.observe import stock
 from fieldflux.models.processes.soilcarbon.six_processes import six_processes
@@ -57,9 +58,9 @@ class Binn:
 
         Raises MissingInputs; ValueError for a part of a year.
         """
-        place, parameters, inputs, pools = self._rest(forcing)
+        place, parameters, inputs, factors, pools = self._rest(forcing)
         with torch.no_grad():
-            told = six_processes(pools, parameters, inputs, cap=self.ensemble.cap)
+            told = six_processes(pools, parameters, inputs, cap=self.ensemble.cap, given=factors)
             values = {name: stock(pools, top, bottom) for name, top, bottom in (*STOCKS, *LAYERS)}
             values |= {name: getattr(told, of) for name, of in PROCESSES}
         years = forcing.years[: forcing.end.year - forcing.start.year + 1]
@@ -77,11 +78,14 @@ class Binn:
 
         Raises ValueError for values outside their ranges (see `scenario.check`).
         """
-        place, parameters, inputs, pools = self._rest(forcing)
+        place, parameters, inputs, _, pools = self._rest(forcing)
         return respond(scenario, forcing, place, parameters, inputs, pools, self.members, self.ensemble.cap)
 
-    def _rest(self, forcing: Forcing) -> tuple[Place, Tensor, SoilForcing, Tensor]:
-        """The cells, then parameters [M*C, 21], forcing and pools [M*C, 7, 20], members one after the other."""
+    def _rest(self, forcing: Forcing) -> tuple[Place, Tensor, SoilForcing, Modifiers, Tensor]:
+        """The cells; then parameters [M*C, 21], forcing, factors and pools [M*C, 7, 20], members one after the other.
+
+        Raises MissingInputs, ValueError.
+        """
         check_inputs(self.card.id, NEEDS, forcing.names(), "the forcing")
         first, last = forcing.start, forcing.end
         if (first.month, first.day, last.month, last.day) != (1, 1, 12, 31):
@@ -90,15 +94,15 @@ class Binn:
                 f"1 January to 31 December."
             )
         place = place_of(forcing, self.ensemble.covariates)
-        where = None
         if self.ensemble.network.recipe.coordinates:
             raise ValueError("This network was trained with coordinates, which cubes do not give: serve another one.")
-        parameters = self.ensemble.parameters(place.x, where)
+        parameters = self.ensemble.parameters(place.x)
         m = parameters.shape[0]
         parameters = parameters.reshape(-1, parameters.shape[2])
         inputs = repeated(place.forcing, m)
         with torch.no_grad():
-            return place, parameters, inputs, steady_state(parameters, inputs, cap=self.ensemble.cap)
+            factors = modifiers(parameters, inputs, self.ensemble.cap)
+            return place, parameters, inputs, factors, steady_state(parameters, inputs, given=factors)
 
     def _members(self, values: Tensor) -> Floats:
         return values.reshape(self.members, -1).numpy()
