@@ -85,7 +85,9 @@ def asked_of(workspace: Workspace, ask: About) -> tuple[Place, Source, SeriesReq
         begin, end = place.cube.record
         ask.period(tuple(range(begin.year, end.year + 1)), place.cube.id, limits)
         first, last = date(end.year, 1, 1), end
-        request = SeriesRequest(None, first, last, ask.variables, "year", ask.intervals, ask.level, wanted)
+        request = SeriesRequest(
+            None, first, last, ask.variables, "year", ask.intervals, ask.level, wanted, (begin, end)
+        )
     else:
         first, last = ask.period(place.cube.years, place.cube.id, limits)
         request = SeriesRequest(None, first, last, ask.variables, ask.step, ask.intervals, ask.level, wanted)
@@ -164,9 +166,9 @@ def as_answer(place: Place, found: Series) -> dict[str, Any]:
         "last": request.last,
         **_columns(columns, with_totals, request.level),
     }
-    if of_record(card.outputs):
+    if request.record is not None:
         # One value for all of this time, under its mean climate; `time` is where it is kept.
-        body["record"] = list(cube.record)
+        body["record"] = list(request.record)
     if not days:
         valid = valid_days(found)
         body |= {"days": found.days, "whole": found.whole, "valid_days": valid, "status": step_status(found, valid)}

@@ -176,6 +176,9 @@ def test_dates_do_not_matter_and_are_not_refused(served: Served) -> None:
         served.ask(where, "soc_30", **when) for when in ({}, {"years": [2019]}, {"first": "2019-06-01", "step": "day"})
     ]
     assert asked[0]["values"] == asked[1]["values"] == asked[2]["values"]
+    body = {"geometry": where, "variables": ["soc_30"], "model": MODEL}
+    table = served.http.post("/v1/series?f=csv", json=body).text.splitlines()
+    assert table[-1].startswith("record,2020,2019-01-01,2020-12-31,731,")
 
 
 def test_tiles_hold_the_models_values(served: Served) -> None:

@@ -80,8 +80,8 @@ def interval(
         logs, spread = np.log(value), np.std(np.log(members), axis=0, ddof=1)
         factor = np.exp(half_width(rule, logs, spread, level))
         low, high = (np.rint(of * quantum) / quantum for of in (value / factor, value * factor))
-    basis = Basis("conformal", value.size, "record", False, rule.groups, rule.n, rule.data, rule.reaches(level))
-    return (low, high), (basis,)
+    one = Basis("conformal", value.size, "record", False, rule.groups, rule.n, rule.data, rule.reaches(level))
+    return (low, high), (one,)
 
 
 def logarithm_of(name: str) -> str:

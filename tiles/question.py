@@ -55,6 +55,8 @@ class SeriesRequest:
     """A question: which land, which days (both included), which variables, at which step; intervals at which level.
 
     statistics: what is wanted over the cells beside the mean (see `spatial`).
+    record: first and last day of the whole record, where what is asked is said of that; it is kept as the year of its
+    end, which the days are then of.
     """
 
     geometry: Mapping[str, Any] | Shape | Any
@@ -65,6 +67,7 @@ class SeriesRequest:
     interval: bool = True
     level: float = LEVEL
     statistics: tuple[Statistic, ...] = ()
+    record: tuple[date, date] | None = None
 
     @property
     def years(self) -> tuple[int, ...]:
@@ -114,7 +117,9 @@ def cover_of(request: SeriesRequest, source: Source) -> Coverage:
 
 
 def check_request(request: SeriesRequest, source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Daily variables of a question, and those with one value a year or for the whole record. Raises UnknownVariable, UncalibratedLevel, Unanswerable."""
+    """Daily variables of a question, and those with one value a year or for the whole record.
+
+    Raises UnknownVariable, UncalibratedLevel, Unanswerable."""
     years = source.cube.years
     if request.last < request.first:
         raise Unanswerable(

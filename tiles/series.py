@@ -113,6 +113,14 @@ class Series:
             return "store"
         return "both" if self.from_store else "computed"
 
+    def year_ends(self) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64]]:
+        """[Y] first and last days that yearly values stand for: of the calendar years, or of the whole record."""
+        if self.request.record is not None:
+            first, last = (np.array([day], "M8[D]") for day in self.request.record)
+            return first, last
+        firsts, nexts = (np.array([f"{year + k}-01-01" for year in self.years], "M8[D]") for k in (0, 1))
+        return firsts, nexts - 1
+
     def labels(self) -> list[str]:
         """Steps as ISO 8601: "2020-07-01", "2020-07" or "2020"; a season as "2020-DJF", a period as "first/last"."""
         return self.steps.labels()

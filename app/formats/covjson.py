@@ -46,9 +46,8 @@ def as_covjson(asked: Collection, features: Sequence[Feature]) -> bytes:
             ends = (steps.starts, steps.starts + steps.lengths - 1)
             coverages.append(_coverage(f"{name}", feature.given.shape, *ends, found.values, parameters))
         if found.annual:
-            years = np.array([f"{year}-01-01" for year in found.years], "M8[D]")
-            last = np.array([f"{year}-12-31" for year in found.years], "M8[D]")
-            coverages.append(_coverage(f"{name}/years", feature.given.shape, years, last, found.annual, parameters))
+            ends = found.year_ends()
+            coverages.append(_coverage(f"{name}/years", feature.given.shape, *ends, found.annual, parameters))
     about = about_of(asked, features, table_of(asked, features))
     failed = [problem_body(f) for f in features if f.problem is not None]
     if asked.alone and len(coverages) == 1:

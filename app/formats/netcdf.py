@@ -44,8 +44,8 @@ def as_netcdf(asked: Collection, features: Sequence[Feature]) -> bytes:
         for name in one.values:
             data |= _variables(name, [found.values[name] for found in all_found], "time")
     if one.annual:
-        years = np.array([f"{year}-01-01" for year in (*one.years, one.years[-1] + 1)], "M8[D]")
-        data |= _time("year", years[:-1], years[1:])
+        firsts, lasts = one.year_ends()
+        data |= _time("year", firsts, lasts + 1)
         for name in one.annual:
             data |= _variables(name, [found.annual[name] for found in all_found], "year")
     coordinates = {name: data.pop(name) for name in ("time", "year") if name in data}

@@ -97,12 +97,12 @@ def _blocks(found: Series) -> list[dict[str, Column]]:
             | ({} if request.step == "day" else {"status": _column("status", step_status(found, valid))})
         )
     if found.annual:
-        years = np.array([f"{year}-01-01" for year in found.years], "M8[D]")
-        next_years = np.array([f"{year + 1}-01-01" for year in found.years], "M8[D]")
-        days = (next_years - years).astype(np.int64)
+        firsts, lasts = found.year_ends()
+        days = (lasts - firsts).astype(np.int64) + 1
         labels = [str(year) for year in found.years]
-        annual = _block("year", labels, years, next_years - 1, days, found.annual, True)
-        cut = request.first != years[0].item() or request.last != (next_years[-1] - 1).item()
+        step = "year" if request.record is None else "record"
+        annual = _block(step, labels, firsts, lasts, days, found.annual, True)
+        cut = request.first != firsts[0].item() or request.last != lasts[-1].item()
         if request.step == "year" and found.values and not cut:
             # The same rows: years of both kinds of variables.
             blocks[0] |= {name: column for name, column in annual.items() if name not in blocks[0]}
