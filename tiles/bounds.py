@@ -33,9 +33,9 @@ class Basis:
 
     method: "conformal", by the card's rule for held-out groups; "factor", the members' spread as of a normal
     distribution, times the card's factor; "spread", that spread alone.
-    steps: how many of the values have it. Of "conformal" alone are the others: rule, the step ("day", "month", "year",
-    or the whole "record") it was calibrated for; scaled, whether it was carried to sums over more days than that; groups and pairs it was
-    calibrated with; data, what these are; promised, whether the groups are enough for the level.
+    steps: how many of the values have it. Of "conformal" alone are the others: rule, the step it was calibrated for
+    ("day", "month", "year", or the whole "record"); scaled, whether it was carried to sums over more days than that;
+    groups and pairs it was calibrated with; data, what these are; promised, whether the groups suffice for the level.
     """
 
     method: Method
