@@ -22,6 +22,7 @@ from .middleware import BodyLimit, Compress, RequestContext
 from .observe.log import log_request
 from .observe.metrics import Metrics
 from .observe.tracing import Traces
+from .openapi import describe
 from .routes import (
     calendar,
     catalog,
@@ -128,6 +129,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     app.state.metrics = metrics
 
     problems.install(app)
+    describe.install(app)
     # The last one added is the first one a request passes.
     app.add_middleware(Compress)
     uploads = dict.fromkeys(("/v1/fields", "/v1/jobs"), chosen.limits.upload_bytes)

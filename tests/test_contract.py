@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 import schemathesis
+from fieldflux.app.openapi.describe import ANSWERS, EITHER
+from fieldflux.app.openapi.shapes import SHAPES
 from fieldflux.app.settings import Jobs, Limits
 from fieldflux.tiles.cube import Cube, open_cube
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -116,6 +119,30 @@ def test_every_operation_keeps_to_its_description(client: httpx.Client) -> None:
     assert client.get("/livez").status_code == 200
     assert not wrong, "\n".join(f"{key}\n    {said}" for key, said in sorted(wrong.items()))
     assert sent > 2 * len(operations)
+
+
+def test_every_json_answer_has_a_shape(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    without = []
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for code, response in operation["responses"].items():
+                content = response.get("content", {}) if code.startswith("2") else {}
+                without += [
+                    f"{method} {path} {kind}"
+                    for kind, of in content.items()
+                    if kind.endswith("json") and kind != "application/x-ndjson" and not of.get("schema")
+                ]
+    # The files of a store are what Zarr says they are.
+    assert without == ["get /v1/stores/{store}/zarr/{path} application/json"]
+    named = set(document["components"]["schemas"])
+    for name in {*ANSWERS.values(), *(shape for shapes in EITHER.values() for shape in shapes)}:
+        assert name in named
+    listed = {f"{method} {path}" for path, operations in document["paths"].items() for method in operations}
+    assert {*ANSWERS, *EITHER} <= listed
+    for name, shape in SHAPES.items():
+        jsonschema.Draft202012Validator.check_schema(shape)
+        assert shape.get("description") or name == "Limits"
 
 
 def nested(depth: int, opened: str = "[", closed: str = "]") -> bytes:

@@ -122,29 +122,36 @@ def read_boxes(
         index = (
             known if known is not None and known.stamp == stamp else Index(stamp, _table(file.fileno(), cutting, stamp))
         )
-        decoded: dict[tuple[int, ...], NDArray[Any] | None] = {}
-        found = []
-        for box in boxes:
+        found: list[NDArray[Any]] = []
+        lying: dict[tuple[int, ...], list[int]] = {}
+        for n, box in enumerate(boxes):
             alone = _only_chunk(box, cutting)
-            if alone is not None:
-                chunk = _chunk(file.fileno(), cutting, index.table[alone])
-                found.append(np.full(cutting.inner, cutting.fill, cutting.dtype) if chunk is None else chunk)
+            if alone is not None and index.table[alone][0] != NOWHERE:
+                whole = np.empty(cutting.inner, cutting.dtype)
+                _decode(file.fileno(), index.table[alone], whole)
+                found.append(whole)
                 continue
-            out = np.full([s.stop - s.start for s in box], cutting.fill, cutting.dtype)
+            found.append(np.full([s.stop - s.start for s in box], cutting.fill, cutting.dtype))
             spans = [range(s.start // c, (s.stop - 1) // c + 1) for s, c in zip(box, cutting.inner, strict=True)]
             for at in product(*spans):
-                if at not in decoded:
-                    decoded[at] = _chunk(file.fileno(), cutting, index.table[at])
-                chunk = decoded[at]
-                if chunk is not None:
-                    ends = [
-                        (max(s.start, k * c), min(s.stop, (k + 1) * c), k * c, s.start)
-                        for s, k, c in zip(box, at, cutting.inner, strict=True)
-                    ]
-                    into = tuple(slice(a - start, b - start) for a, b, _, start in ends)
-                    out[into] = chunk[tuple(slice(a - first, b - first) for a, b, first, _ in ends)]
-            found.append(out)
+                lying.setdefault(at, []).append(n)
+        # One buffer for all: pieces of this size that are taken and given back are page faults, each time.
+        chunk = np.empty(cutting.inner, cutting.dtype)
+        for at, inside in lying.items():
+            if index.table[at][0] == NOWHERE:
+                continue
+            _decode(file.fileno(), index.table[at], chunk)
+            for n in inside:
+                into, out_of = _overlap(boxes[n], at, cutting)
+                found[n][into] = chunk[out_of]
     return found, index
+
+
+def _overlap(box: Box, at: tuple[int, ...], cutting: Cutting) -> tuple[Box, Box]:
+    """Where a chunk and a box lie over each other: in the box, and in the chunk."""
+    ends = [(max(s.start, k * c), min(s.stop, (k + 1) * c)) for s, k, c in zip(box, at, cutting.inner, strict=True)]
+    into = tuple(slice(a - s.start, b - s.start) for (a, b), s in zip(ends, box, strict=True))
+    return into, tuple(slice(a - k * c, b - k * c) for (a, b), k, c in zip(ends, at, cutting.inner, strict=True))
 
 
 def _only_chunk(box: Box, cutting: Cutting) -> tuple[int, ...] | None:
@@ -159,25 +166,25 @@ def _table(file: int, cutting: Cutting, stamp: tuple[int, int, int]) -> NDArray[
     size = 16 * int(np.prod(counts)) + 4
     if stamp[2] < size:
         raise DamagedShard(f"it has {stamp[2]} bytes, less than its index")
-    return np.frombuffer(_unchecked(os.pread(file, size, stamp[2] - size), "index"), "<u8").reshape(*counts, 2)
+    return np.frombuffer(_checked_out(os.pread(file, size, stamp[2] - size), "index"), "<u8").reshape(*counts, 2)
 
 
-def _chunk(file: int, cutting: Cutting, place: NDArray[np.uint64]) -> NDArray[Any] | None:
+def _decode(file: int, place: NDArray[np.uint64], into: NDArray[Any]) -> None:
     from numcodecs import blosc
 
     offset, size = (int(n) for n in place)
-    if offset == NOWHERE:
-        return None
-    packed = _unchecked(os.pread(file, size, offset), "chunk")
+    packed = _checked_out(os.pread(file, size, offset), "chunk")
     try:
-        return np.asarray(blosc.decompress(packed, np.empty(cutting.inner, cutting.dtype)))
+        blosc.decompress(packed, into)
     except (RuntimeError, ValueError) as error:
         raise DamagedShard(f"a chunk cannot be decoded: {error}") from error
 
 
-def _unchecked(blob: bytes, what: str) -> bytes:
+def _checked_out(blob: bytes, what: str) -> bytes:
+    """What is before the checksum, which is right. Raises DamagedShard."""
     import google_crc32c
 
-    if len(blob) < 4 or int(google_crc32c.value(blob[:-4])).to_bytes(4, "little") != blob[-4:]:
+    data = blob[:-4]
+    if len(blob) < 4 or int(google_crc32c.value(data)).to_bytes(4, "little") != blob[-4:]:
         raise DamagedShard(f"the checksum of its {what} is wrong")
-    return blob[:-4]
+    return data

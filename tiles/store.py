@@ -89,7 +89,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 Integers: TypeAlias = NDArray[np.int64]
 
-CACHE_BYTES = 192 * 2**20
+CACHE_BYTES = 128 * 2**20
 LOOK_EVERY = 1.0
 OCCUPIED = "occupied.npy"
 
@@ -143,14 +143,14 @@ class _Cache:
     """Whole years of small squares, for series."""
 
     def __post_init__(self) -> None:
-        self.squares = Lru(self.size // 2)
+        self.squares = Lru(3 * self.size // 4)
 
     def open(self, path: str) -> Any:
         """An array for reading. Raises ValueError."""
         import tensorstore as ts
 
         if self.context is None:
-            self.context = ts.Context({"cache_pool": {"total_bytes_limit": self.size - self.size // 2}})
+            self.context = ts.Context({"cache_pool": {"total_bytes_limit": self.size // 4}})
         # Nothing is read before it is marked, and what is marked does not change in a generation: so no file has to be
         # looked at twice, and warm reads make no system call.
         spec = {

@@ -63,5 +63,11 @@ def app(home: Path) -> Any:
 
 if __name__ == "__main__":
     import uvicorn
+    from fieldflux.app.memory import give_back
+    from fieldflux.app.settings import Limits
+    from fieldflux.app.wire import limited_http
 
-    uvicorn.run(app(Path(sys.argv[1])), port=int(sys.argv[2]), log_level="warning", access_log=False)
+    # As `fieldflux serve` does, with the toy model beside it.
+    give_back()
+    http = limited_http(Limits().header_bytes)
+    uvicorn.run(app(Path(sys.argv[1])), port=int(sys.argv[2]), log_level="warning", access_log=False, http=http)

@@ -160,6 +160,8 @@ def as_zarr(store: Store, path: Path) -> Path:
             "x": west + size * (np.arange(cols) + 0.5),
         }
         data = xr.DataArray(values, coords, ("time", "y", "x"), name="nee").rio.write_crs(store.grid.crs)
+        # titiler.xarray opens with xarray's defaults, which read a grid mapping only where it is named as a coordinate
+        data.encoding.pop("grid_mapping", None)
         data.to_dataset().to_zarr(path, zarr_format=3, encoding={"nee": {"chunks": (73, 64, 64)}}, consolidated=True)
     return path
 
@@ -254,10 +256,10 @@ def in_one_process(fields: list[dict[str, Any]], zarr: Path) -> None:
     data = xr.open_zarr(zarr)["nee"].load()
     frame = geopandas.GeoDataFrame(geometry=[shapely.geometry.shape(f) for f in fields], crs=4326)
     frame = frame.to_crs(data.rio.crs)
-    found = exact_extract(data.rio.write_crs(data.rio.crs), frame.head(100), ["mean"], output="pandas")
-    assert found.shape == (100, DAYS)
+    found = exact_extract(data.rio.write_crs(data.rio.crs), frame.head(5), ["mean"], output="pandas")
+    assert found.shape == (5, DAYS)
     spent = time.process_time() - begun
-    print(f"| 100 field-years: xarray + exactextract, no server | | | {1e3 * spent:.0f} | | all 100, with reading |")
+    print(f"| 5 field-years: xarray + exactextract, no server | | | {1e3 * spent:.0f} | | all 5, with reading |")
 
 
 def memory(store: Store, us: Server, requests: int) -> None:
