@@ -33,7 +33,7 @@ export function soilAnswer(
           stock.total?.value != null ? `, ${number(stock.total.value, 0)} t on this land.` : '.',
         )
       : h('p', { hidden: true }),
-    h('h3', {}, 'Carbon by depth', h('small', {}, unit(profile.density.unit))),
+    h('h3', {}, 'Carbon by depth', h('small', {}, unit(profile.density.unit), '; whiskers: the networks’ spread')),
     depths(profile),
     scenario(what),
     h('h3', {}, 'What it results from'),
