@@ -394,13 +394,20 @@ def teach(
 
 @app.command()
 def experiment(
-    name: Annotated[str, typer.Argument(help="What to do: small-samples, ablation or synthetic.")],
+    name: Annotated[
+        str, typer.Argument(help="What to do: small-samples, ablation, synthetic; binn-recovery, binn-blocks.")
+    ],
     data: Data = None,
     work: Annotated[Path, typer.Option(help="What is kept for going on.", file_okay=False)] = Path("experiments-work"),
     out: Annotated[Path, typer.Option(help="Folder for tables (text, CSV) and plots.")] = Path("experiments"),
-    recipe: Annotated[Path, typer.Option(help="Recipe of the network (TOML).", dir_okay=False)] = Path(
-        "models/recipes/kgml-ag-carbon.toml"
-    ),
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="Recipe of the network (TOML).",
+            show_default="models/recipes/kgml-ag-carbon.toml; of binn-...: binn.toml",
+            dir_okay=False,
+        ),
+    ] = None,
     teaching: Annotated[
         Path | None, typer.Option(help="Folder of the teaching set.", show_default="<work>/teaching", file_okay=False)
     ] = None,
@@ -417,10 +424,11 @@ def experiment(
         Path | None, typer.Option(help="Checkpoint whose card gets the scores: models/checkpoints/NAME/VERSION.")
     ] = None,
 ) -> None:
-    """Make an experiment with KGML-ag-Carbon: what it gains from few measurements, and by which of its parts.
+    """Make an experiment with KGML-ag-Carbon (what it gains from few measurements, and by which of its parts) or BINN.
 
     small-samples: against pure machine learning, as the sample of places grows. ablation: the 16 models of four
-    switches. synthetic: against the process models that taught it. Stopped with Ctrl-C, the same command goes on.
+    switches. synthetic: against the process models that taught it. binn-recovery: are known parameters of the soil
+    found again? binn-blocks: against simpler methods at held-out soils. Stopped with Ctrl-C, the same command goes on.
 
     Example: `fieldflux experiment small-samples --data ../shared/data --work work --out experiments`
     """
@@ -428,9 +436,18 @@ def experiment(
     from .kgml.experiments import experiment as make
     from .kgml.experiments import weights_given
 
+    of_binn = name.startswith("binn-")
+    chosen = recipe or Path("models/recipes/binn.toml" if of_binn else "models/recipes/kgml-ag-carbon.toml")
     given = weights_given(weights or [])
     with _bar(name) as told:
-        made = make(name, _given(data), work, out, recipe, teaching or work / "teaching", told, workers, quick, given)
+        if of_binn:
+            from .binn.cardscores import add_to_card
+            from .binn.experiments import binn_experiment
+
+            made = binn_experiment(name, _given(data), work / name, out, chosen, quick, told)
+        else:
+            folder = teaching or work / "teaching"
+            made = make(name, _given(data), work, out, chosen, folder, told, workers, quick, given)
     for path in made:
         if path.suffix == ".txt":
             typer.echo(path.read_text())
@@ -446,7 +463,10 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for tables (text, JSON, CSV) and plots.")] = Path("evaluation"),
     only: Annotated[
         str,
-        typer.Option(help="Some of its parts: towers, county, soil, yields, responses, distribution; ',' between."),
+        typer.Option(
+            help="Some of its parts, ',' between: towers, county, soil, yields, responses, distribution; BINN: soils, "
+            "processes, effects."
+        ),
     ] = "",
     cube: Annotated[Path | None, typer.Option(help="Cube of the county; built from the data if not given.")] = None,
     home: Home = None,

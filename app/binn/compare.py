@@ -48,7 +48,7 @@ def rivals(recipe: BinnRecipe, published: BinnRecipe) -> tuple[Rival, ...]:
         Rival(OURS, recipe),
         Rival(DENSE, dense),
         Rival(PUBLISHED, published),
-        Rival(FLAT, recipe, same_forcing, 1),
+        Rival(FLAT, recipe.model_copy(update={"fold_members": 2}), same_forcing, 1),
     )
 
 

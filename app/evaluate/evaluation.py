@@ -71,11 +71,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of an evaluation, and from where to where the progress of the whole goes with it."""
+    """One part of an evaluation, and from where to where the progress of the whole goes with it.
+
+    families: of models that it is for; empty for all that have days.
+    """
 
     name: str
     span: tuple[float, float]
     make: Callable[[Asked], Found]
+    families: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -89,18 +93,21 @@ def evaluate(
 ) -> Report:
     """Score a model on a folder of measurements and write tables (text, JSON, CSV) and plots (PNG) into `out`.
 
-    only: some of PARTS; default all. progress: called with the fraction done and what is being done. cube: the input
-    cube of the county; default, Adams County built from `data_dir` where its files are there.
+    only: some of the parts; default all that are for the model's family (`parts_for`). progress: called with the
+    fraction done and what is being done. cube: the input cube of the county; default, Adams County
+    built from `data_dir` where its files are there.
     A part whose measurements are not in the folder is left out, and the report says so.
     Raises UnknownPart, UnknownModel, BadCheckpoint, BadMeasurements, BadSplit, OutputNotWritten.
     """
-    parts = tuple(only) if only else PARTS
-    for name in parts:
-        if name not in PARTS:
-            raise UnknownPart(f"There is no part '{name}' of an evaluation. The parts are: {', '.join(PARTS)}.")
     told = progress or _quiet
     told(0.0, "loading the model")
-    model = (registry or Registry()).load(model_id)
+    models = registry or Registry()
+    known = parts_for(models.card(model_id).family)
+    parts = tuple(only) if only else known
+    for name in parts:
+        if name not in known:
+            raise UnknownPart(f"There is no part '{name}' of an evaluation. The parts are: {', '.join(known)}.")
+    model = models.load(model_id)
     with _writing(out):
         # Before minutes of work: a folder that cannot be written should be known at once.
         out.mkdir(parents=True, exist_ok=True)
@@ -254,6 +261,37 @@ def _distribution(asked: Asked) -> Found:
     return Found(lambda out: plot_distribution(out, result), (), result.notes, result.skipped, result.tables)
 
 
+def _soils(asked: Asked) -> Found:
+    from fieldflux.app.binn.evaluation import scores_at_soils, soils_of
+
+    table = soils_of(asked.model.card, asked.data_dir)
+    rows, tables, _ = scores_at_soils(asked.model.card, table, asked.told)
+    note = (
+        "Soils: networks of the card's recipe were trained anew without each fold of 2-degree blocks. Predictions are "
+        "of the middle; in gC m-2 they are times the mean ratio of measured to predicted."
+    )
+    return Found(_no_plot, rows, (note,), table.left_out, tables)
+
+
+def _processes(asked: Asked) -> Found:
+    from fieldflux.app.binn.evaluation import ensemble_in, soils_of
+    from fieldflux.app.binn.explain import plot_processes, processes_at, processes_table
+
+    table = soils_of(asked.model.card, asked.data_dir)
+    found = processes_at(ensemble_in(asked.model), table)
+    return Found(lambda out: plot_processes(out, found, table), tables=processes_table(found, table))
+
+
+def _effects(asked: Asked) -> Found:
+    from fieldflux.app.binn.evaluation import ensemble_in, soils_of
+    from fieldflux.app.binn.explain import curves, curves_tables, plot_curves
+
+    ensemble = ensemble_in(asked.model)
+    found = curves(ensemble, soils_of(asked.model.card, asked.data_dir))
+    tables = curves_tables(found, ensemble.network.recipe.learned)
+    return Found(lambda out: plot_curves(out, found), tables=tables)
+
+
 def _no_plot(_out: Path) -> list[str]:
     return []
 
@@ -266,5 +304,13 @@ PARTS_OF = (
     Part("yields", (0.93, 0.95), _yields),
     Part("responses", (0.95, 0.97), _responses),
     Part("distribution", (0.97, 0.99), _distribution),
+    Part("soils", (0.02, 0.9), _soils, ("binn",)),
+    Part("processes", (0.9, 0.95), _processes, ("binn",)),
+    Part("effects", (0.95, 0.99), _effects, ("binn",)),
 )
-PARTS = tuple(part.name for part in PARTS_OF)
+PARTS = tuple(part.name for part in PARTS_OF if not part.families)
+
+
+def parts_for(family: str) -> tuple[str, ...]:
+    """Names of the parts for models of a family: its own where it has any, else those for models with days."""
+    return tuple(part.name for part in PARTS_OF if family in part.families) or PARTS

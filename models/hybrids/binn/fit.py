@@ -202,3 +202,28 @@ def _resume(path: Path | None, network: Binn, optimiser: torch.optim.Optimizer, 
     optimiser.load_state_dict(found["optimiser"])
     best.loss, best.epoch, best.weights = (found["best"][name] for name in ("loss", "epoch", "weights"))
     return int(found["epoch"])
+
+
+def polish(network: Binn, lessons: Lessons, sample: Sample, recipe: TrainingRecipe, steps: int) -> float:
+    """Go on with a single network on all soils of the sample at once, by L-BFGS, up to `steps` steps; returns the loss.
+
+    Where labels have no scatter, steps on batches stop well before what can be known. Give a network in float64.
+    Raises ValueError for a stack of several.
+    """
+    if network.stack != 1:
+        raise ValueError(f"One network at a time is polished; given a stack of {network.stack}.")
+    optimiser = torch.optim.LBFGS(
+        network.parameters(), max_iter=steps, history_size=30, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+    places = sample.learn[None]
+    network.eval()  # batch norm, where there is one, as it was learned
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        soil, outputs, unit = predict(network, lessons, places)
+        seen = lessons.observed.of(soil[0], places[0])[None]
+        loss = distance(seen, lessons.observed.value[places], recipe) + penalty(network, outputs, unit, recipe)
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        return loss.sum()
+
+    return float(optimiser.step(closure))  # type: ignore[no-untyped-call]
