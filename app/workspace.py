@@ -39,7 +39,7 @@ log = logging.getLogger("fieldflux")
 DEMO = "demo"
 MEMORY_BYTES = 64 << 20
 PICTURES_BYTES = 16 << 20
-CHUNKS_BYTES = 96 << 20
+CHUNKS_BYTES = 72 << 20
 
 
 Stamp: TypeAlias = tuple[int, int]
