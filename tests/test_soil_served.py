@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 from fieldflux.app.client import Client
 from fieldflux.app.picture import tile_at
-from fieldflux.app.settings import Settings
+from fieldflux.app.settings import Limits, Settings
 from fieldflux.models.contract import Forcing, Responds, Scenario
 from fieldflux.models.registry import Registry
 from fieldflux.models.variables import VARIABLES, of_record
@@ -243,6 +243,19 @@ def test_a_profile_is_the_series_by_depth(served: Served) -> None:
         "/v1/soil/profile", json={"geometry": where}, headers={"If-None-Match": reply.headers["etag"]}
     )
     assert same.status_code == 304
+
+
+def test_a_large_region_is_computed_behind_the_answer(tmp_path: Path) -> None:
+    build(tmp_path / "cubes" / "soils.zarr")
+    few_at_once = Settings(home=tmp_path, model="agroecosystem", demo=False, limits=Limits(live_cell_years=5))
+    with serving(few_at_once) as http:
+        first = http.post("/v1/soil/profile", json={"geometry": place(2, 0, 4, 8)})
+        assert (first.status_code, first.headers["retry-after"]) == (503, "10")
+        until = time.monotonic() + 60
+        while (found := http.post("/v1/soil/profile", json={"geometry": place(2, 0, 4, 8)})).status_code == 503:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        assert found.status_code == 200
 
 
 def test_signs_of_scenarios(served: Served) -> None:

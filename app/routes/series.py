@@ -141,13 +141,13 @@ async def answer_to(request: Request, ask: Ask, f: str = "") -> Response:
             body, features = await request.app.state.flights.run(key, request.app.state.pool, work)
     except Unanswerable as error:
         if error.code == "not-computed-yet":
-            await to_thread.run_sync(_queue, request, asked, error.chunks)
+            await to_thread.run_sync(have_computed, request, asked, error.chunks)
         raise
     stages["series"] = 1000 * (perf_counter() - checked)
     late = [feature for feature in features if feature.problem and feature.problem.kind.slug == "not-computed-yet"]
     if late:
         chunks = sorted({chunk for feature in late for chunk in feature.chunks})
-        await to_thread.run_sync(_queue, request, asked, chunks)
+        await to_thread.run_sync(have_computed, request, asked, chunks)
         headers |= {"Retry-After": str(late[0].problem.kind.retry_after if late[0].problem else 10)}
     return Response(body, 200, headers, format.content_type)
 
@@ -173,7 +173,7 @@ def _one(asked: Collection) -> Question:
     return Question(asked.place, asked.source, asked.request, shape, asked.units)
 
 
-def _queue(request: Request, asked: Collection, chunks: Sequence[tuple[int, int, int]]) -> None:
+def have_computed(request: Request, asked: Collection, chunks: Sequence[tuple[int, int, int]]) -> None:
     """Queue what a large question lacks, unless the filling comes to it anyway. Raises StoreReadOnly, StoreFull."""
     if request.app.state.filler.running:
         return

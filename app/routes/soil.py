@@ -9,8 +9,10 @@ from fastapi import APIRouter, Request, Response
 from fieldflux.app.accounts.gate import charge
 from fieldflux.app.accounts.policy import series_cost
 from fieldflux.app.accounts.who import caller
+from fieldflux.app.collection import Collection, Given
 from fieldflux.app.problems import Refused
 from fieldflux.app.reply import dumps, same, workspace_of
+from fieldflux.app.routes.series import have_computed
 from fieldflux.app.soil import (
     ScenarioAsk,
     SoilAsk,
@@ -29,15 +31,21 @@ _SENT: dict[str, Any] = {"response_class": Response}
 @router.post(
     "/profile",
     summary="Soil organic carbon of a polygon by depth, and the processes that it results from",
-    responses={200: {"content": {"application/json": {}}, "description": "Layers from the top down, with intervals"}},
+    responses={
+        200: {"content": {"application/json": {}}, "description": "Layers from the top down, with intervals"},
+        304: {"description": "The caller has it already"},
+    },
     **_SENT,
 )
 async def soil_profile(request: Request, ask: SoilAsk) -> Response:
     """Means over the polygon's cells, weighted by area, of soil at rest under the climate of the whole record.
 
     `stock` (gC m-2) and `density` (gC m-3) are of the layers `depth.top` to `depth.bottom`, whose stocks add up to
-    `stocks`. It carries an `ETag`, as series do.
+    `stocks`. It carries an `ETag`, as series do. A region too large to compute at once is queued, and answered with
+    503 and `Retry-After`.
     """
+    from fieldflux.tiles.question import Unanswerable
+
     asked = await to_thread.run_sync(_profile_question, request, ask)
     tag = f'"{asked.key[:32]}"'
     if same(request, tag):
@@ -47,7 +55,14 @@ async def soil_profile(request: Request, ask: SoilAsk) -> Response:
     def work() -> bytes:
         return dumps(profile(asked))
 
-    body = await request.app.state.flights.run(("soil", asked.key), request.app.state.pool, work)
+    try:
+        body = await request.app.state.flights.run(("soil", asked.key), request.app.state.pool, work)
+    except Unanswerable as error:
+        if error.code == "not-computed-yet":
+            one = asked.asked
+            about = Collection(one.place, one.source, one.request, (Given(0, None, one.shape),), one.units, alone=True)
+            await to_thread.run_sync(have_computed, request, about, error.chunks)
+        raise
     return Response(body, 200, {"ETag": tag, "Cache-Control": "no-store"}, "application/json")
 
 
