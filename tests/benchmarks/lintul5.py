@@ -1,0 +1,240 @@
+"""LINTUL5 beside torchcrop, diffWOFOST, pcse and AquaCrop: seasons per CPU-second, memory, gradients.
+
+python -m tests.benchmarks.lintul5 [--cells 8192] [--peer-cells 200] [--only speed|gradients]
+
+One thread, CPU time. The peers come with the extra `peers`; one that is missing is said to be. torchcrop computes N, P
+and K and keeps all diagnostics where LINTUL5 here computes what the run asks for; the other peers are other models.
+The gradient table: grain at maturity by each parameter over 64 made-up years, the gradient averaged over a step of
+1 % against the finite difference of that step: means, and their correlation over the years.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from fieldflux.models.processes.lintul5 import parameters as p_
+from fieldflux.models.processes.lintul5.crops import MAIZE, SOYBEAN, WINTER_WHEAT
+from fieldflux.models.processes.lintul5.season import simulate
+from fieldflux.models.processes.lintul5.step import Variant
+from fieldflux.models.processes.lintul5.weather import prepare
+
+from tests.crop_weather import made_up, peer_model, peer_weather
+from tests.test_lintul5 import LATITUDE, slopes, sowing
+
+WANTED = ("biomass", "lai", "grain")
+
+
+def seconds(run: Callable[[], object], repeats: int = 3) -> float:
+    """CPU time of the process, the best of a few runs (the machine may be shared)."""
+    run()
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.process_time()
+        run()
+        best = min(best, time.process_time() - start)
+    return best
+
+
+def once(run: Callable[[], object]) -> float:
+    """CPU time of one run, for what takes long."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def line(name: str, forward: float, both: float | None) -> None:
+    print(f"{name:58s} {forward:12.1f} {'' if both is None else f'{both:12.1f}'}", flush=True)
+
+
+def ours(cells: int) -> None:
+    for dtype in (torch.float32, torch.float64):
+        made = {name: value.to(dtype) for name, value in made_up(cells).items()}
+        for mode, limits in (("smooth", "water"), ("smooth", "nitrogen"), ("hard", "water")):
+            variant = Variant(mode, limits)  # type: ignore[arg-type]
+            table = p_.table(MAIZE, cells, dtype=dtype)
+            leaf = table.clone().requires_grad_()
+
+            def season(at: torch.Tensor, made=made, variant=variant) -> torch.Tensor:  # type: ignore[no-untyped-def]
+                weather = prepare(MAIZE, latitude=LATITUDE, **made)
+                return simulate(MAIZE, weather, at, 110, variant=variant, outputs=WANTED).outputs
+
+            forward = seconds(lambda at=table: season(at))  # type: ignore[misc]
+            both = seconds(lambda at=leaf: torch.autograd.grad(season(at).sum(), at))  # type: ignore[misc]
+            line(f"here, {str(dtype)[6:]}, {mode}, {limits}, weather prepared too", cells / forward, cells / both)
+    weather = prepare(MAIZE, latitude=LATITUDE, **{n: v.float() for n, v in made_up(64).items()})  # type: ignore[arg-type]
+    rows = torch.arange(cells) * 64 // cells
+    table = p_.table(MAIZE, cells)
+    leaf = table.clone().requires_grad_()
+
+    def shared(at: torch.Tensor) -> torch.Tensor:
+        return simulate(MAIZE, weather, at, 110, rows=rows, outputs=WANTED).outputs
+
+    forward, both = seconds(lambda: shared(table)), seconds(lambda: torch.autograd.grad(shared(leaf).sum(), leaf))
+    line("here, float32, smooth, water, cells that share 64 weather rows", cells / forward, cells / both)
+
+
+def torchcrop(cells: int) -> None:
+    made = {name: value.float() for name, value in made_up(cells).items()}
+    model, weather = peer_model(MAIZE, LATITUDE, 111, "water", torch.float32), peer_weather(made)
+
+    def forward() -> None:
+        with torch.no_grad():
+            model(weather, start_doy=1)
+
+    def both() -> None:
+        model.crop_params.tsum1 = torch.tensor(695.0, requires_grad=True)
+        model(weather, start_doy=1).yield_.sum().backward()
+
+    line(f"torchcrop, float32, {cells} cells", cells / once(forward), cells / once(both))
+
+
+def pcse(_: int) -> None:
+    import pcse
+    import yaml
+    from pcse.base import ParameterProvider
+    from pcse.engine import Engine
+    from pcse.input import CABOWeatherDataProvider, PCSEFileReader
+
+    data = Path(pcse.__file__).parent / "tests" / "test_data"
+    parts = {part: PCSEFileReader(str(data / f"lintul3_springwheat.{part}")) for part in ("soil", "site", "crop")}
+    calendar = yaml.safe_load((data / "lintul3_springwheat.agro").read_text())["AgroManagement"]
+    days = CABOWeatherDataProvider("NL1", str(data), ETmodel="P")
+
+    def run() -> None:
+        given = ParameterProvider(sitedata=parts["site"], soildata=parts["soil"], cropdata=parts["crop"])
+        Engine(given, days, agromanagement=calendar, config="Lintul3.conf").run(days=300)
+
+    line("pcse LINTUL3, one cell", 1.0 / seconds(run, 2), None)
+
+
+def aquacrop(_: int) -> None:
+    os.environ.setdefault("DEVELOPMENT", "1")  # what the package asks for where it was not compiled
+    from aquacrop import AquaCropModel, Crop, InitialWaterContent, Soil
+    from aquacrop.utils import get_filepath, prepare_weather
+
+    days = prepare_weather(get_filepath("champion_climate.txt"))
+
+    def run() -> None:
+        AquaCropModel(
+            "1990/05/01", "1990/10/30", days, Soil("SandyLoam"), Crop("Maize", planting_date="05/01"),
+            InitialWaterContent(value=["FC"]),
+        ).run_model(till_termination=True)  # fmt: skip
+
+    line("AquaCrop, one cell", 1.0 / seconds(run, 2), None)
+
+
+def speed(cells: int, peer_cells: int) -> None:
+    print(f"{'seasons of 365 days per CPU-second':58s} {'forward':>12s} {'and back':>12s}")
+    ours(cells)
+    for name, run in (("torchcrop", torchcrop), ("pcse", pcse), ("aquacrop", aquacrop)):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            print(f"{name:58s} is not installed")
+            continue
+        run(peer_cells)
+    for what in ("here", "torchcrop"):
+        for count in (100, 400):
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.benchmarks.lintul5", "--memory", what, "--cells", str(count)],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            print(done.stdout.strip() or f"memory of {what}: not measured ({done.stderr.strip()[-80:]})", flush=True)
+
+
+def peak() -> int:
+    """kB that this program has held at most (Linux; getrusage would count the program that started it)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def memory(what: str, cells: int) -> None:
+    made = {name: value.float() for name, value in made_up(cells).items()}
+    before = peak()
+    if what == "here":
+        leaf = p_.table(MAIZE, cells).requires_grad_()
+        season = simulate(MAIZE, prepare(MAIZE, latitude=LATITUDE, **made), leaf, 110, outputs=WANTED)  # type: ignore[arg-type]
+        season["grain"][:, -1].sum().backward()
+    else:
+        model = peer_model(MAIZE, LATITUDE, 111, "water", torch.float32)
+        model.crop_params.tsum1 = torch.tensor(695.0, requires_grad=True)
+        model(peer_weather(made), start_doy=1).yield_.sum().backward()
+    grown = peak() - before
+    print(f"memory forward and back, {what}, {cells} cells: {grown / 1024:.0f} MB")
+
+
+def gradients() -> None:
+    head = [f"{name:>10s} {'difference':>11s} {'r':>7s}" for name in ("smooth", "hard")]
+    print(f"\n{'d grain':32s} {head[0]}   {head[1]}")
+    for crop in (MAIZE, SOYBEAN, WINTER_WHEAT):
+        weather = prepare(crop, latitude=LATITUDE, **made_up(64))  # type: ignore[arg-type]
+        for parameter in p_.LEARNED:
+            cells = []
+            for mode in ("smooth", "hard"):
+                a, b = slopes(crop, parameter.name, Variant(mode), weather, 64, 0.01)  # type: ignore[arg-type]
+                moves = float(a.std()) > 0.0 and float(b.std()) > 0.0
+                r = f"{float(torch.corrcoef(torch.stack([a, b]))[0, 1]):7.3f}" if moves else f"{'none':>7s}"
+                cells.append(f"{float(a.mean()):10.3g} {float(b.mean()):11.3g} {r}")
+            print(f"{crop.name:14s} {parameter.name:17s} {cells[0]}   {cells[1]}", flush=True)
+
+
+def peer_gradients(crops: tuple[str, ...] = ("maize", "winter_wheat"), cells: int = 64) -> None:
+    """d grain / d tsum1 in torchcrop, each of its modes, over a step of 1 %."""
+    for crop in (MAIZE, WINTER_WHEAT):
+        if crop.name not in crops:
+            continue
+        for smooth in (False, True):
+            model = peer_model(crop, LATITUDE, sowing(crop) + 1, "water", torch.float64, smooth)
+            weather = peer_weather(made_up(cells))
+            ends, slope = [], torch.zeros(cells)
+            for k in (-0.5, 0.0, 0.5):
+                value = torch.full((cells,), crop.tsum1 * (1.0 + 0.01 * k), dtype=torch.float64, requires_grad=k == 0.0)
+                model.crop_params.tsum1 = value
+                grain = model(weather, start_doy=1).yield_
+                if k == 0.0:
+                    (slope,) = torch.autograd.grad(grain.sum(), value)
+                else:
+                    ends.append(grain.detach())
+            difference = (ends[1] - ends[0]) / (0.01 * crop.tsum1)
+            r = float(torch.corrcoef(torch.stack([slope, difference]))[0, 1])
+            print(
+                f"torchcrop {crop.name} tsum1, {'smooth' if smooth else 'hard'}: {float(slope.mean()):.3g} "
+                f"against {float(difference.mean()):.3g}, r {r:.3f}", flush=True,
+            )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=8192)
+    parser.add_argument("--peer-cells", type=int, default=1000)
+    parser.add_argument("--only", choices=["speed", "gradients"])
+    parser.add_argument("--memory", choices=["here", "torchcrop"], help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    os.environ["HOME"] = tempfile.mkdtemp()  # where pcse puts files when it is imported
+    if given.memory:
+        memory(given.memory, given.cells)
+        return
+    if given.only != "gradients":
+        speed(given.cells, given.peer_cells)
+    if given.only != "speed":
+        gradients()
+        try:
+            peer_gradients()
+        except ImportError:
+            print("torchcrop is not installed")
+
+
+if __name__ == "__main__":
+    main()
