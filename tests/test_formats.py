@@ -18,6 +18,7 @@ from covjson_pydantic.coverage import Coverage, CoverageCollection
 from fieldflux.app.formats.negotiate import FORMATS, format_of
 from fieldflux.app.problems import Refused
 from fieldflux.tiles.cube import Cube, open_cube
+from shapely.geometry import shape
 
 from .serving import Json, serving, settings_of, square, toy_home, toy_registry
 from .toy_cube import UNKNOWN
@@ -109,6 +110,26 @@ def test_parquet_has_types_units_and_hashes(client: httpx.Client, features: list
     assert north["nee"].tolist() == answer["features"][0]["values"]["nee"]
     assert frame.loc[frame["step"] == "year", "nee"].isna().all()
     assert frame.loc[frame["status"] == "FAILED", "problem"].str.contains("Point").all()
+
+
+def test_geojson_has_each_outline_with_its_columns(client: httpx.Client, features: list[Json], answer: Json) -> None:
+    reply = get(client, features, "geojson")
+    assert reply.headers["content-type"] == "application/geo+json"
+    found = reply.json()
+    assert found["type"] == "FeatureCollection"
+    assert found["fieldflux:about"]["weights_sha256"] == answer["weights_sha256"]
+    assert len(found["features"]) == len(answer["features"])
+    for feature, told in zip(found["features"], answer["features"], strict=True):
+        assert {name: feature["properties"].get(name) for name in told} == told
+    north = found["features"][0]
+    assert north["id"] == north["properties"]["label"] == "north"
+    assert shape(north["geometry"]).equals(shape(features[0]["geometry"]))
+    # What is no polygon has its problem, and none of its own.
+    failed = next(f for f in found["features"] if f["properties"]["status"] == "FAILED")
+    assert failed["geometry"] is None
+    assert failed["properties"]["problem"]["code"] == "invalid-geometry"
+    alone = client.post("/v1/series?f=geojson", json={"geometry": features[0], "years": [2020], "variables": ["gpp"]})
+    assert [f["properties"]["parameter-name"] for f in alone.json()["features"]] == [["gpp"]]
 
 
 def test_coverages_are_valid(client: httpx.Client, features: list[Json], answer: Json, cube: Cube) -> None:

@@ -36,6 +36,7 @@ FORMATS: MappingProxyType[str, Format] = MappingProxyType(
                 ("application/vnd.cov+json", "application/cov+json"),
                 ".covjson",
             ),
+            Format("geojson", "application/geo+json", ("application/vnd.geo+json",), ".geojson"),
             Format("netcdf", "application/x-netcdf", ("application/netcdf",), ".nc"),
         )
     }

@@ -29,6 +29,10 @@ def written(asked: Collection, features: Sequence[Feature], format: Format) -> b
         from .covjson import as_covjson
 
         return as_covjson(asked, features)
+    if format.name == "geojson":
+        from .geojson import as_geojson
+
+        return as_geojson(asked, features)
     if format.name == "netcdf":
         from .netcdf import as_netcdf
 

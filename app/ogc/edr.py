@@ -14,7 +14,14 @@ from .places import id_of
 from .tilesets import CRS84, link
 from .times import period_name
 
-FORMATS = {"CoverageJSON": "covjson", "CSV": "csv", "JSON": "json", "NetCDF": "netcdf", "Parquet": "parquet"}
+FORMATS = {
+    "CoverageJSON": "covjson",
+    "GeoJSON": "geojson",
+    "CSV": "csv",
+    "JSON": "json",
+    "NetCDF": "netcdf",
+    "Parquet": "parquet",
+}
 """By EDR's names; each is also known by the name that /v1/series has for it."""
 QUERIES = {
     "position": "POINT(longitude latitude): the cell that holds it",

@@ -21,6 +21,7 @@ _SERIES: Any = {
     200: {
         "content": {
             "application/prs.coverage+json": {},
+            "application/geo+json": {},
             "application/json": {},
             "text/csv": {},
             "application/x-netcdf": {},
@@ -47,7 +48,9 @@ class EdrQuery(BaseModel):
         max_length=2000,
     )
     step: str = Field(default="day", description="As in /v1/series: day, month, season, year, period.")
-    f: str = Field(default="", description="CoverageJSON, CSV, JSON, NetCDF or Parquet.", examples=["CoverageJSON"])
+    f: str = Field(
+        default="", description="CoverageJSON, GeoJSON, CSV, JSON, NetCDF or Parquet.", examples=["CoverageJSON"]
+    )
 
 
 class PlacedQuery(EdrQuery):
