@@ -204,7 +204,7 @@ def table(data_dir: Path) -> SoilTable:
 
 
 def test_real_places_recover_a_known_parameter(table: SoilTable) -> None:
-    found = recover(table, Task("one", ("efolding",), "additive"), 0, places=250, epochs=12)
+    found = recover(table, Task("one", ("efolding",), "additive"), 0, places=250, epochs=15, steps=60)
     assert {row[1]: row[4] for row in rows_of([found])}["efolding"] > 0.95
     assert found.fit > 0.95
 

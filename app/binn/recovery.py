@@ -68,8 +68,8 @@ def networks(encoder: str, learned: tuple[str, ...]) -> tuple[NetworkRecipe, Tra
     """
     if encoder == "additive":
         return (
-            NetworkRecipe(scale="linear", cap="smooth", knots=12, learned=learned),
-            TrainingRecipe(epochs=40, batch=128, rate=5e-2, smooth=1e-6, scatter=0.05, clip=0),
+            NetworkRecipe(scale="linear", cap="smooth", knots=8, learned=learned),
+            TrainingRecipe(epochs=40, batch=128, rate=5e-2, smooth=1e-4, sparse=0.03, scatter=0.05, clip=0),
         )
     if encoder == "mlp":
         return (
@@ -109,7 +109,9 @@ class Recovered:
     fit: float
 
 
-def recover(table: SoilTable, task: Task, seed: int, places: int = 1000, epochs: int | None = None) -> Recovered:
+def recover(
+    table: SoilTable, task: Task, seed: int, places: int = 1000, epochs: int | None = None, steps: int = POLISH
+) -> Recovered:
     """One network on `places` drawn soils; a tenth of them, drawn as in the study, is for the test."""
     draw = np.random.default_rng(10_000 + seed)
     some = np.zeros(len(table), np.bool_)
@@ -131,7 +133,7 @@ def recover(table: SoilTable, task: Task, seed: int, places: int = 1000, epochs:
     learn = Sample(torch.from_numpy(np.flatnonzero(~test)), torch.empty(0, dtype=torch.int64))
     fit(network, taught, [learn], training, seed)
     if task.encoder != "published":
-        polish(network, taught, learn, training, epochs or POLISH)
+        polish(network, taught, learn, training, steps)
     with torch.no_grad():
         found = network.physical(network.bounded(network.outputs(taught.x[None])), true)[0]
         made = _profile(found, taught, network_recipe.cap)
@@ -242,5 +244,5 @@ def recovery(
     count = len(TASKS) * len(seeds)
     for at, (task, seed) in enumerate((t, s) for t in TASKS for s in seeds):
         told(at / count, f"{task.name}, seed {seed}")
-        results.append(recover(table, task, seed, 200 if quick else 1000, 2 if quick else None))
+        results.append(recover(table, task, seed, 200 if quick else 1000, 2 if quick else None, 2 if quick else POLISH))
     return write_recovered(out, results)

@@ -224,6 +224,6 @@ def polish(network: Binn, lessons: Lessons, sample: Sample, recipe: TrainingReci
         seen = lessons.observed.of(soil[0], places[0])[None]
         loss = distance(seen, lessons.observed.value[places], recipe) + penalty(network, outputs, unit, recipe)
         loss.sum().backward()  # type: ignore[no-untyped-call]
-        return loss.sum()
+        return loss.detach().sum()
 
     return float(optimiser.step(closure))  # type: ignore[no-untyped-call]
