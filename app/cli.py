@@ -395,7 +395,11 @@ def teach(
 @app.command()
 def experiment(
     name: Annotated[
-        str, typer.Argument(help="What to do: small-samples, ablation, synthetic; binn-recovery, binn-blocks.")
+        str,
+        typer.Argument(
+            help="What to do: small-samples, ablation, synthetic; binn-recovery, binn-blocks, "
+            "binn-sampler, binn-longterm; crop-noise, crop-scarcity, crop-transfer."
+        ),
     ],
     data: Data = None,
     work: Annotated[Path, typer.Option(help="What is kept for going on.", file_okay=False)] = Path("experiments-work"),
@@ -404,7 +408,7 @@ def experiment(
         Path | None,
         typer.Option(
             help="Recipe of the network (TOML).",
-            show_default="models/recipes/kgml-ag-carbon.toml; of binn-...: binn.toml",
+            show_default="models/recipes/kgml-ag-carbon.toml; of binn-...: binn.toml, of crop-...: hybrid-crop.toml",
             dir_okay=False,
         ),
     ] = None,
@@ -428,7 +432,9 @@ def experiment(
 
     small-samples: against pure machine learning, as the sample of places grows. ablation: the 16 models of four
     switches. synthetic: against the process models that taught it. binn-recovery: are known parameters of the soil
-    found again? binn-blocks: against simpler methods at held-out soils. Stopped with Ctrl-C, the same command goes on.
+    found again? binn-blocks: against simpler methods at held-out soils. binn-sampler: against Bayesian inference at
+    measured soils, in processes and time. binn-longterm: soil carbon of long-term experiments, from the native state
+    through cultivation. crop-...: hybrid crop models under noise, with few seasons, at unseen places. Stopped with Ctrl-C, the same command goes on.
 
     Example: `fieldflux experiment small-samples --data ../shared/data --work work --out experiments`
     """
@@ -437,7 +443,9 @@ def experiment(
     from .kgml.experiments import weights_given
 
     of_binn = name.startswith("binn-")
-    chosen = recipe or Path("models/recipes/binn.toml" if of_binn else "models/recipes/kgml-ag-carbon.toml")
+    of_crops = name.startswith("crop-")
+    own = "binn" if of_binn else "hybrid-crop" if of_crops else "kgml-ag-carbon"
+    chosen = recipe or Path(f"models/recipes/{own}.toml")
     given = weights_given(weights or [])
     with _bar(name) as told:
         if of_binn:
@@ -445,6 +453,10 @@ def experiment(
             from .binn.experiments import binn_experiment
 
             made = binn_experiment(name, _given(data), work / name, out, chosen, quick, told)
+        elif of_crops:
+            from .crop.experiments import crop_experiment
+
+            made = crop_experiment(name, work / name, out, chosen, quick, told)
         else:
             folder = teaching or work / "teaching"
             made = make(name, _given(data), work, out, chosen, folder, told, workers, quick, given)

@@ -23,7 +23,7 @@ from fieldflux.app.binn.longterm import (
     read_fields,
     turnover,
 )
-from fieldflux.app.binn.longtermtables import scores_of
+from fieldflux.app.binn.longtermtables import contrast_rows, floors_of, groups_of, scores_of
 from fieldflux.app.evaluate.soil import Plot
 from fieldflux.models.crops import MAIZE, SOYBEAN
 from fieldflux.models.processes.soilcarbon.layers import THICKNESS
@@ -140,6 +140,14 @@ def test_pairs_differ_in_one_thing() -> None:
         ("nitrogen", "none", "poor"): (15.0, 7.5),
         ("cover crop", "green", "none"): (40.0, 20.0),
     }
+    rows = contrast_rows("ours", "history", pairs_of(fields, plots))
+    assert {r[0]: r[3] for r in rows} == {"tillage": 1, "residue": 1, "cover crop": 1, "nitrogen": 1, "rotation": 0}
+    groups = groups_of(fields, plots)
+    assert groups == {"all": [0, 1, 2, 3, 4], "without cover crops": [0, 1, 2, 3], "9 years or more": [0, 1, 2, 3, 4]}
+    # plots, sites, rmse: half of the measured is modelled, so the error is half of that of no change
+    ours, nothing = scores_of(plots), floors_of(plots)[0]
+    assert ours[:2] == (5, 1)
+    assert 2 * ours[2] == pytest.approx(nothing[5])  # type: ignore[operator]
 
 
 def test_intervals_are_over_sites() -> None:

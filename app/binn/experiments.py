@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from fieldflux.app.kgml.setting import BadExperiment
 
+from . import verbs
 from .compare import compare, rivals, splits_of, table_of_scores, write_compared
 from .recipe import read_binn_recipe
 from .recovery import recovery
@@ -15,7 +16,7 @@ from .training import table_of
 
 Told = Callable[[float, str], None]
 RECOVERY, BLOCKS = "binn-recovery", "binn-blocks"
-NAMES = (RECOVERY, BLOCKS)
+NAMES = (RECOVERY, BLOCKS, *verbs.NAMES)
 NOTES = (
     "blocks: of 2 degrees, in 5 folds; states: left out in 5 groups; soils, covariates and folds are the same for all.",
     "Methods learn from all mineral soils and are scored on RaCA's, and apart on the other sets' (log R2 alone).",
@@ -40,6 +41,8 @@ def binn_experiment(
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
     work.mkdir(parents=True, exist_ok=True)
+    if name in verbs.NAMES:
+        return verbs.with_checkpoint(name, data, work, out, recipe, quick, told)
     ours = read_binn_recipe(recipe)
     table = table_of(ours, data)
     if name == RECOVERY:

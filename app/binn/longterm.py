@@ -73,8 +73,8 @@ class Field:
         plot = self.plot
         kinds = {int(s.crop) for s in plot.seasons.values()}
         soy, maize = kinds & set(SOYBEAN.cdl), kinds & set(MAIZE.cdl)
-        share = np.mean([int(s.crop) in MAIZE.cdl for s in plot.seasons.values()])
-        nitrogen = plot.nitrogen / share if share else 0.0
+        share = float(np.mean([int(s.crop) in MAIZE.cdl for s in plot.seasons.values()]))
+        nitrogen = plot.nitrogen / share if share > 0.0 else 0.0
         return {
             year: Crop(int(s.crop), s.residue_removed, nitrogen, bool(soy and maize), COVER_CROP if self.cover else 0.0)
             for year, s in plot.seasons.items()
@@ -161,7 +161,7 @@ def climate_of(plot: Experiment, years: Sequence[int]) -> tuple[Array, Array]:
     def monthly(values: Array, sums: bool = False) -> Array:
         slot = (year - plot.years[0]) * 12 + month
         total = np.bincount(slot, values)
-        return (total if sums else total / np.bincount(slot)).reshape(-1, 12)
+        return np.asarray(total if sums else total / np.bincount(slot), np.float64).reshape(-1, 12)
 
     mean, spread = monthly((low + high) / 2.0), monthly(np.clip(high - low, 0.1, None))
     air = Air(mean, monthly(rain, True), demand(monthly(above), mean, spread))
@@ -253,7 +253,7 @@ def cultivated(given: Parameters, places: Sequence[Place], start: Start, first: 
             np.mean([history_litter(p.county_yield, p.years[0] - k) for k in range(1, LATEST + 1)], 0) for p in places
         ])  # fmt: skip
         rest = at_rest(crops, forcing_at(climate, np.tile(litter, (copies, 1)), row), ploughed, given.cap)
-        return rest.unflatten(0, (copies, count))
+        return rest.reshape(copies, count, *rest.shape[1:])
     wild = np.stack([native_litter(p.longitude, p.temperature, p.rain) for p in places])
     forcing = forcing_at(climate, np.tile(wild, (copies, 1)), row)
     pools = at_rest(native, forcing, None, given.cap)
@@ -269,7 +269,7 @@ def cultivated(given: Parameters, places: Sequence[Place], start: Start, first: 
         factors = torch.where(on[None, :, None, None], ploughed, torch.ones_like(ploughed))
         parameters = torch.where(on[:, None], crops, native)
         pools = _year(pools, parameters, forcing, np.tile(litter, (copies, 1)), factors, given.cap)
-    return pools.unflatten(0, (copies, count))
+    return pools.reshape(copies, count, *pools.shape[1:])
 
 
 def courses(given: Parameters, pools: Tensor, fields: Sequence[Field], places: Sequence[Place]) -> list[Array]:
@@ -297,7 +297,7 @@ def courses(given: Parameters, pools: Tensor, fields: Sequence[Field], places: S
         forcing = forcing_at(climates, each, row)
         now = _year(now, parameters, forcing, each, torch.cat(factors, 1).repeat(1, copies, 1, 1), given.cap)
         seen.append(stock(now, 0.0, DEPTH))
-    every = torch.stack(seen, 1).unflatten(0, (copies, len(order))).numpy()
+    every = torch.stack(seen, 1).reshape(copies, len(order), -1).numpy()
     return [every[:, c, : len(places[k].years) + 1] for c, (k, _) in enumerate(order)]
 
 
@@ -323,7 +323,7 @@ def modelled_plots(
     with torch.no_grad():
         at_places = replace(given, crops=given.crops[:, first], native=given.native[:, first])
         pools = cultivated(at_places, places, start)[:, of]
-        begun = stock(pools.flatten(0, 1), 0.0, DEPTH).unflatten(0, pools.shape[:2])
+        begun = stock(pools.flatten(0, 1), 0.0, DEPTH).reshape(pools.shape[:2])
         if anchored:
             seen = [float(np.mean([fields[i].plot.measured.soc[0] for i in p.members])) for p in places]
             factor = torch.tensor(seen, dtype=torch.float64)[of] / begun

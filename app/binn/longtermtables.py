@@ -20,9 +20,10 @@ Array = NDArray[np.float64]
 Told = Callable[[float, str], None]
 Rows = list[tuple[object, ...]]
 
+ALL, LONG = "all", 9
 HEAD = (
-    "parameters", "start", "stock at start", "plots", "sites", "rmse", "rmse_low", "rmse_high", "bias", "bias_low",
-    "bias_high", "sign_right", "signed", "r", "within_2_se", "with_se", "start_stock",
+    "which", "parameters", "start", "stock at start", "plots", "sites", "rmse", "rmse_low", "rmse_high", "bias",
+    "bias_low", "bias_high", "sign_right", "signed", "r", "within_2_se", "with_se", "start_stock",
 )  # fmt: skip
 PAIR_HEAD = (
     "factor", "parameters", "start", "pairs", "sites", "measured", "measured_low", "measured_high", "modelled",
@@ -55,9 +56,11 @@ def longterm(data: Path, out: Path, model: Ensemble, told: Told) -> list[Path]:
         stocks = "measured" if anchored else "modelled"
         told((k + 0.5) / len(variants), f"{name}, {start}, stock {stocks}")
         plots, begun = modelled_plots(fields, ensemble, start, anchored)
-        if not k:
-            scores += floors_of(plots)
-        scores.append((name, start, stocks, *scores_of(plots), float(np.mean(begun))))
+        for which, kept in groups_of(fields, plots).items():
+            some = [plots[i] for i in kept]
+            if not k:
+                scores += [(which, *row) for row in floors_of(some)]
+            scores.append((which, name, start, stocks, *scores_of(some), float(np.mean([begun[i] for i in kept]))))
         for p, first in zip(plots, begun, strict=True):
             plots_rows.append(
                 (name, start, stocks, p.site, p.treatment, p.first, p.last, p.n, p.crops, p.nitrogen, p.measured,
@@ -79,6 +82,18 @@ def longterm(data: Path, out: Path, model: Ensemble, told: Told) -> list[Path]:
     ]
     told(1.0, "done")
     return made
+
+
+def groups_of(fields: Sequence[Field], plots: Sequence[Plot]) -> dict[str, list[int]]:
+    """Which plots, by index: all; those on which models without cover crops are scored; those of nine years or more,
+    in which a trend is more than the scatter of two samplings."""
+    covered = {f.plot.treatment for f in fields if f.cover}
+    found = {
+        ALL: list(range(len(plots))),
+        "without cover crops": [i for i, p in enumerate(plots) if p.treatment not in covered],
+        f"{LONG} years or more": [i for i, p in enumerate(plots) if p.last - p.first >= LONG],
+    }
+    return {name: kept for name, kept in found.items() if kept}
 
 
 def floors_of(plots: Sequence[Plot]) -> Rows:
@@ -146,7 +161,7 @@ def _text(path: Path, scores: Rows, contrasts: Rows, skipped: Sequence[str], fie
         "start: 'history' from the native state through cultivation; 'equilibrium' at rest under the crops before. "
         "stock at start 'measured': the site's pools are scaled to the mean of its plots' first measurements.",
         "",
-        as_table(HEAD, scores),
+        as_table(HEAD, sorted(scores, key=lambda row: str(row[0]))),
         "Contrasts within experiments (with measured stocks at the start): mean difference of two plots' trends, "
         + "; ".join(f"{name}: {what}" for name, what in FACTORS.items()) + ".",
         "",

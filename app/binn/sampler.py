@@ -23,6 +23,7 @@ from fieldflux.models.processes.soilcarbon.parameters import COUNT
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from fieldflux.models.processes.soilcarbon.environment import Cap
     from fieldflux.models.processes.soilcarbon.inputs import SoilForcing
     from torch import Tensor
 
@@ -240,7 +241,7 @@ def processes_of(unit: Array, forcing: SoilForcing) -> tuple[Array, Array]:
     return np.concatenate(found), np.concatenate(carbon)
 
 
-def processes_at(physical: Tensor, forcing: SoilForcing) -> tuple[Array, Array]:
+def processes_at(physical: Tensor, forcing: SoilForcing, cap: Cap = "published") -> tuple[Array, Array]:
     """[C, 6] processes at the steady state and [C, 20] soil carbon, gC m-3, of physical parameters [C, 21]."""
     import torch
     from fieldflux.models.processes.soilcarbon.observe import soil_carbon
@@ -248,8 +249,8 @@ def processes_at(physical: Tensor, forcing: SoilForcing) -> tuple[Array, Array]:
     from fieldflux.models.processes.soilcarbon.steady import steady_state
 
     with torch.inference_mode():
-        pools = steady_state(physical, forcing)
-        six = six_processes(pools, physical, forcing)
+        pools = steady_state(physical, forcing, cap=cap)
+        six = six_processes(pools, physical, forcing, cap=cap)
         values = torch.stack([getattr(six, name) for name in PROCESSES], 1)
         return np.asarray(values.numpy(), np.float64), np.asarray(soil_carbon(pools).numpy(), np.float64)
 
