@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import orjson
@@ -49,18 +50,44 @@ def limited_http(most: int) -> type[Protocol]:
                 self.transport.write(_refusal(most))
                 self.transport.close()
 
+        def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+            # The parser gives up before there is a request: also at addresses that it holds to be too long.
+            given = len(getattr(self, "url", None) or b"")
+            self.transport.write(_too_long(given) if given > MOST_PARSED else _unreadable())
+            self.transport.close()
+
     return LimitedHttp
 
 
+MOST_PARSED = 65_535
+"""Bytes of an address beyond which the parser takes it for no request at all."""
+
+
 def _refusal(most: int) -> bytes:
-    problem = Problem(
-        KINDS["headers-too-long"],
+    return _answer(
+        "headers-too-long",
         f"The address and the header fields have more than {most:,} bytes.",
         {"limit": "header_bytes", "allowed": most},
     )
-    body = orjson.dumps(problem.body(""))
+
+
+def _too_long(given: int) -> bytes:
+    return _answer(
+        "address-too-long",
+        f"The address has {given:,} bytes, more than can be read. Send what is long as the body of a POST.",
+        {"given": given, "allowed": MOST_PARSED},
+    )
+
+
+def _unreadable() -> bytes:
+    return _answer("bad-request", "What was sent is no HTTP/1.1 request.", {})
+
+
+def _answer(slug: str, sentence: str, members: dict[str, object]) -> bytes:
+    kind = KINDS[slug]
+    body = orjson.dumps(Problem(kind, sentence, members).body(""))
     head = (
-        f"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: {MEDIA}\r\nContent-Length: {len(body)}\r\n"
-        "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {kind.status} {HTTPStatus(kind.status).phrase}\r\nContent-Type: {MEDIA}\r\n"
+        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -16,6 +16,7 @@ import numpy as np
 import uvicorn
 from fieldflux.app.server import create_app
 from fieldflux.app.settings import Settings
+from fieldflux.app.wire import limited_http
 from fieldflux.app.workspace import Workspace
 from fieldflux.models.checkpoint import read_card, write_checkpoint
 from fieldflux.models.registry import Registry
@@ -72,7 +73,9 @@ def serving(settings: Settings, registry: Registry | None = None) -> Iterator[ht
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+        # With the protocol that `fieldflux serve` has.
+        http = limited_http(settings.limits.header_bytes)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, http=http))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         try:

@@ -265,6 +265,22 @@ def test_addresses_and_header_fields_have_a_length(port: int) -> None:
         assert client.get("/problems/headers-too-long").status_code == 200
 
 
+def test_what_the_parser_refuses_is_a_problem_too(port: int) -> None:
+    # An address longer than the parser takes, in one piece, as a fuzz of the API has found; and no HTTP at all.
+    endless = b"GET /v1/fields?external_id=" + b"y" * 65_600 + b" HTTP/1.1\r\nHost: here\r\n\r\n"
+    for sent, codes in ((endless, {414, 431}), (b"what is this\r\n\r\n", {400})):
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as raw:
+            raw.sendall(sent)
+            head, _, body = raw.makefile("rb").read().partition(b"\r\n\r\n")
+        assert int(head.split()[1]) in codes
+        assert b"Content-Type: application/problem+json" in head
+        assert json.loads(body)["type"] in (
+            "/problems/address-too-long",
+            "/problems/headers-too-long",
+            "/problems/bad-request",
+        )
+
+
 def test_large_bodies_are_no_header_fields(port: int) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         for size in (40_000, 300_000):
