@@ -434,7 +434,8 @@ def experiment(
     switches. synthetic: against the process models that taught it. binn-recovery: are known parameters of the soil
     found again? binn-blocks: against simpler methods at held-out soils. binn-sampler: against Bayesian inference at
     measured soils, in processes and time. binn-longterm: soil carbon of long-term experiments, from the native state
-    through cultivation. crop-...: hybrid crop models under noise, with few seasons, at unseen places. Stopped with Ctrl-C, the same command goes on.
+    through cultivation. crop-...: hybrid crop models under noise, with few seasons, at unseen places. Stopped with
+    Ctrl-C, the same command goes on.
 
     Example: `fieldflux experiment small-samples --data ../shared/data --work work --out experiments`
     """
