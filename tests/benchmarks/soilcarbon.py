@@ -2,7 +2,8 @@
 
 python -m tests.benchmarks.soilcarbon [--draws 10000] [--cells 400]
 
-One thread. The columns are made up (`tests/soil_columns.py`), the parameters even draws from BINN's ranges. Dense is
+One thread. The columns are made up (`tests/soil_columns.py`). Parameters: even draws from BINN's ranges ("even"), and
+draws as the posterior means of PRODA's soils lie, a tenth of the range about typical values ("like PRODA"). Dense is
 torch.linalg.solve, batched, on matrices that are ready; `solver` is the structured one on coefficients that are
 ready, `model` the whole way from parameters and monthly climate to pools.
 """
@@ -17,6 +18,7 @@ import torch
 from fieldflux.models.processes.soilcarbon.balance import balance
 from fieldflux.models.processes.soilcarbon.dense import inputs, matrix
 from fieldflux.models.processes.soilcarbon.layers import THICKNESS
+from fieldflux.models.processes.soilcarbon.parameters import COUNT, NAMES, from_unit
 from fieldflux.models.processes.soilcarbon.solver import solve
 from fieldflux.models.processes.soilcarbon.steady import steady_state
 from fieldflux.models.processes.soilcarbon.transient import respired
@@ -24,6 +26,11 @@ from torch import Tensor
 
 from tests.soil_columns import climate, drawn
 
+# typical values of PRODA's posterior means within its ranges; those that soils do not tell stay at the middle
+TYPICAL = {
+    "diffus": 0.55, "q10": 0.48, "efolding": 0.61, "tau4s2": 0.30, "tau4s3": 0.39, "fl1s1": 0.40, "fl2s1": 0.40,
+    "fl3s2": 0.42, "fs1s2": 0.42, "fs1s3": 0.33, "fs2s1": 0.47, "fs2s3": 0.37, "w-scaling": 0.67, "beta": 0.56,
+}  # fmt: skip
 QUANTILES = (0.5, 0.95, 0.99, 1.0)
 THICK = torch.tensor(THICKNESS, dtype=torch.float64)
 
@@ -44,12 +51,20 @@ def quantiles(name: str, errors: Tensor) -> str:
     return f"{name:58s}" + "".join(f" {v:9.1e}" for v in values.tolist())
 
 
-def accuracy(draws: int) -> None:
-    print(f"{f'errors over {draws} draws, quantiles':58s}" + "".join(f" {q:9.2f}" for q in QUANTILES))
+def like_proda(cells: int, seed: int) -> Tensor:
+    """[C, 21] physical parameters about the typical posterior means, in PRODA's ranges."""
+    middle = torch.tensor([TYPICAL.get(name, 0.5) for name in NAMES], dtype=torch.float64)
+    noise = 0.1 * torch.randn(cells, COUNT, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return from_unit((middle + noise).clamp(0.02, 0.98), "proda")
+
+
+def accuracy(draws: int, kind: str, draw: Callable[[int, int], Tensor]) -> None:
+    title = f"errors over {draws} draws ({kind}), quantiles"
+    print(f"\n{title:58s}" + "".join(f" {q:9.2f}" for q in QUANTILES))
     ours, dense, single, eigen, condition, mass, mass_dense = [], [], [], [], [], [], []
     for part in range(0, draws, 500):
         count = min(500, draws - part)
-        forcing, p = climate(count, part), drawn(count, part + 1)
+        forcing, p = climate(count, part), draw(count, part + 1)
         whole = matrix(p, forcing)
         dense.append(torch.linalg.solve(whole, inputs(p, forcing, "conserving")).view(-1, 7, 20))
         condition.append(torch.linalg.cond(whole, 1))
@@ -67,6 +82,8 @@ def accuracy(draws: int) -> None:
     print(quantiles("condition of the dense matrix (1-norm)", c))
     for limit in (1e8, 1e12, float("inf")):
         kept = c < limit
+        if not bool(kept.any()):
+            continue
         name = f"structured against dense, condition < {limit:.0e} ({int(kept.sum())})"
         print(quantiles(name, error(a, b)[kept]))
     print(quantiles("carbon not balanced: structured", torch.cat(mass)))
@@ -121,7 +138,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     speed(given.cells)
-    accuracy(given.draws)
+    accuracy(given.draws, "even", drawn)
+    accuracy(given.draws, "like PRODA", like_proda)
 
 
 if __name__ == "__main__":
