@@ -69,7 +69,7 @@ def networks(encoder: str, learned: tuple[str, ...]) -> tuple[NetworkRecipe, Tra
     if encoder == "additive":
         return (
             NetworkRecipe(scale="linear", cap="smooth", knots=8, learned=learned),
-            TrainingRecipe(epochs=40, batch=128, rate=5e-2, smooth=1e-4, sparse=0.03, scatter=0.05, clip=0),
+            TrainingRecipe(epochs=40, batch=128, rate=5e-2, smooth=1e-4, sparse=0.3, scatter=0.05, clip=0),
         )
     if encoder == "mlp":
         return (
