@@ -85,8 +85,13 @@ def wrongs_of(operation: Any, mode: Any, base: str) -> tuple[int, dict[str, str]
         response = case.call(base_url=base)
         if response.status_code in MEANT and str(response.status_code) in documented:
             return
+        # Schemathesis holds every answer against the schema of the first media type that is documented.
+        content = operation.definition.raw.get("responses", {}).get(str(response.status_code), {}).get("content", {})
+        first = next(iter(content), "")
+        of_first = response.headers.get("content-type", [""])[0].split(";")[0] == first
+        checks = CHECKS if of_first or response.status_code >= 300 else CHECKS[:-1]
         try:
-            case.validate_response(response, checks=CHECKS)
+            case.validate_response(response, checks=checks)
         except FailureGroup as group:
             told = (
                 f"{case.method} {case.formatted_path} {case.query} {str(case.body)[:200]} -> {response.content[:300]!r}"
