@@ -379,7 +379,10 @@ def year_folders(root: Path) -> Iterator[int]:
 
 
 def split(outputs: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Daily variables among a model's outputs, and those with one value a year or for the whole record. Raises NotPackable, UnknownVariable."""
+    """Daily variables among a model's outputs, and those with one value a year or for the whole record.
+
+    Raises NotPackable, UnknownVariable.
+    """
     from fieldflux.models.variables import variable
 
     daily = tuple(n for n in outputs if variable(n).period == "day")

@@ -142,10 +142,10 @@ def _climate(forcing: Forcing) -> _Climate:
     pairs, row = np.unique(pairs, axis=0, return_inverse=True)
     at, latitude = pairs[:, 0].astype(np.int64), pairs[:, 1] * LATITUDE
     t = means(forcing.daily["tmean"])[at]
-    spread = (means(forcing.daily["tmax"]) - means(forcing.daily["tmin"]))[at]
+    spread: Array = (means(forcing.daily["tmax"]) - means(forcing.daily["tmin"]))[at]
     rain = np.asarray(forcing.daily["precip"].astype(np.float64) @ which.T / years)[at]
-    above = extraterrestrial(latitude, MIDDLES)
-    air = Air(t, rain, demand(above, t, np.clip(spread, 0.0, None)))
+    above: Array = extraterrestrial(latitude, MIDDLES).astype(np.float64)
+    air = Air(t, rain, demand(above, t, np.maximum(spread, 0.0)))
     quarter = t + np.roll(t, -1, 1) + np.roll(t, -2, 1)
     wet = rain + np.roll(rain, -1, 1) + np.roll(rain, -2, 1)
     warmest = np.where(np.isfinite(quarter), quarter, -np.inf).argmax(1)

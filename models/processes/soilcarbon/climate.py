@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-MIDDLES = np.array([16, 46, 75, 106, 136, 167, 197, 228, 259, 289, 320, 350], np.float64)
+MIDDLES = np.array([16, 46, 75, 106, 136, 167, 197, 228, 259, 289, 320, 350], np.int64)
 DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.float64)
 WARMEST = 203.0  # day of year, northern mid-latitudes: a month after the solstice
 WARM, COLD = (5, 6, 7), (11, 0, 1)
