@@ -27,7 +27,8 @@ class BinnRecipe(_Part):
     """A recipe of the family "binn".
 
     members: networks, each of its own start and its own draw of the 2-degree blocks. datasets: sets of soils to learn
-    from. folds: of the blocks, for scores and, with two `fold_members` or more (networks of each), intervals. split_seeds: of the draws of
+    from. folds: of the blocks, for scores and, with two `fold_members` or more (networks of each), intervals.
+    split_seeds: of the draws of
     blocks into folds. check: share of the blocks in a network's training that tell it when to stop (where the training
     has patience).
     """
