@@ -188,8 +188,8 @@ def _write(name: str, out: Path, recipe: CropRecipe, results: list[tuple[Trial, 
     lines = [
         f"{name}: {recipe.crop}, twin of LINTUL5 with hidden parameters, 3 made-up places x {recipe.years} seasons, "
         f"{recipe.trained} to train; mean and standard deviation over {recipe.seeds} seeds (truth, noise and weights).",
-        "Test: biomass without noise, weather with it; seasons after those of the training"
-        + (", all of the place left out." if name == "crop-transfer" else "."),
+        "Test: biomass without noise, weather with it; "
+        + ("all seasons of the place left out." if name == "crop-transfer" else "seasons after those of the training."),
         f"{'':24s} {'':20s} {'R2':>16s} {'RMSE, g m-2':>16s} {'falls, %':>9s}",
     ]
     for at, model, _, c in rows:
