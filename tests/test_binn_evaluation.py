@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fieldflux.app.binn.cardscores import add_to_card
+from fieldflux.app.binn.cardscores import add_to_card, agreed, trends
 from fieldflux.app.binn.compare import OURS, splits_of, table_of_scores, write_compared
 from fieldflux.app.binn.evaluation import recipe_of
 from fieldflux.app.binn.experiments import binn_experiment
@@ -20,7 +20,9 @@ from fieldflux.app.kgml.setting import BadExperiment
 from fieldflux.models.checkpoint import read_card, read_checkpoint, write_checkpoint
 from fieldflux.models.hybrids.binn.network import Ensemble, load_ensemble
 
-SHIPPED = Path("models/checkpoints/binn-soil-carbon/1")
+from .conftest import ROOT
+
+SHIPPED = ROOT / "models" / "checkpoints" / "binn-soil-carbon" / "1"
 
 
 @pytest.fixture(scope="module")
@@ -117,4 +119,21 @@ def test_recovery_is_written(tmp_path: Path) -> None:
 
 def test_an_unknown_experiment_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadExperiment, match="binn-recovery, binn-blocks"):
-        binn_experiment("binn-nothing", tmp_path, tmp_path, tmp_path, Path("models/recipes/binn.toml"))
+        binn_experiment("binn-nothing", tmp_path, tmp_path, tmp_path, ROOT / "models" / "recipes" / "binn.toml")
+
+
+def test_trends_and_agreement_are_told_beside_what_is_simpler() -> None:
+    head = ("which", "parameters", "start", "stock at start", "plots", "sites", "rmse", "bias")
+    given = [
+        ("all", "no change", "", "", "52", "8", "175", "-84"),
+        ("all", "CLM5 defaults", "history", "measured", "52", "8", "151", "-47"),
+        ("all", "CLM5 defaults", "history", "modelled", "52", "8", "154", "-48"),
+        ("all", "BINN (8 members)", "history", "measured", "52", "8", "186", "-121"),
+    ]
+    rmse, bias = trends([dict(zip(head, row, strict=True)) for row in given])
+    assert (rmse.value, rmse.n, rmse.baseline) == (186.0, 52, {"no change": 175.0, "CLM5 defaults": 151.0})
+    assert (bias.metric, bias.value) == ("bias", -121.0)
+    names = ("first", "second", "process", "r")
+    pairs = [("BINN", "sampler", "mean", "0.5"), ("same", "sampler", "mean", "0.2"), ("same", "BINN", "mean", "0.1")]
+    (r,) = agreed([dict(zip(names, pair, strict=True)) for pair in pairs], 33)
+    assert (r.variable, r.value, r.n, r.baseline) == ("processes", 0.5, 33, {"same": 0.2})

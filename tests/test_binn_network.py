@@ -31,6 +31,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from .conftest import ROOT
 from .soil_columns import REAL, climate
 
 ALL = [NetworkRecipe(), NetworkRecipe(encoder="mlp", hidden=(8,), bound="sigmoid", scale="linear", coordinates=True)]
@@ -258,7 +259,7 @@ def test_training_writes_a_whole_card(data_dir: Path, tmp_path: Path) -> None:
 
 
 def test_shipped_checkpoint_is_what_its_card_says(table: SoilTable) -> None:
-    folder = Path("models/checkpoints/binn-soil-carbon/1")
+    folder = ROOT / "models" / "checkpoints" / "binn-soil-carbon" / "1"
     ensemble = load_ensemble(folder)
     card = json.loads((folder / "card.json").read_text())
     assert card["members"] == ensemble.members >= 5
@@ -280,7 +281,7 @@ def test_wrong_recipes_are_told(tmp_path: Path) -> None:
     path.write_text('family = "binn"\nname = "a"\nversion = "1"\n[network]\nencoder = "tree"\n')
     with pytest.raises(BadRecipe, match=r"network\.encoder"):
         read_binn_recipe(path)
-    published = read_binn_recipe(Path("models/recipes/binn-published.toml"))
+    published = read_binn_recipe(ROOT / "models" / "recipes" / "binn-published.toml")
     assert published.network.coordinates
     assert published.training.loss == "smooth-l1"
 

@@ -15,6 +15,8 @@ from fieldflux.models.hybrids.crop.networks import Course, OneForAll, ParameterN
 from fieldflux.models.processes.lintul5 import parameters as p_
 from fieldflux.models.processes.lintul5.crops import MAIZE
 
+from .conftest import ROOT
+
 SMALL = 'crop = "maize"\nyears = 9\ntrained = 7\nseeds = 1\nrounds = 2\nnoise = [0.0, 3.0]\n'
 
 
@@ -84,7 +86,7 @@ def test_an_experiment_writes_its_table_and_goes_on_from_its_trials(tmp_path: Pa
 
 
 def test_recipes_and_names_are_checked(tmp_path: Path) -> None:
-    whole = read_crop_recipe(Path("models/recipes/hybrid-crop.toml"))
+    whole = read_crop_recipe(ROOT / "models" / "recipes" / "hybrid-crop.toml")
     assert len(list(trials_of("crop-scarcity", whole))) == 60
     bad = tmp_path / "bad.toml"
     bad.write_text("years = 8\ntrained = 8\n")

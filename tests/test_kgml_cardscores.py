@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from fieldflux.app.kgml.cardscores import add_to_card, scores_of_table
-from fieldflux.models.checkpoint import read_checkpoint
+from fieldflux.app.kgml.cardscores import add_to_card, put_beside, scores_of_table
+from fieldflux.models.checkpoint import read_checkpoint, write_checkpoint
 from fieldflux.models.registry import SHIPPED
 
 
@@ -41,3 +41,22 @@ def test_a_card_holds_the_last_result_of_an_experiment_only(tmp_path: Path) -> N
     others = [s for s in before.scores if not s.split.startswith("synthetic test:")]
     assert [s for s in after.scores if s not in mine] == others
     assert after.weights_sha256 == before.weights_sha256
+
+
+def test_another_model_stands_beside_where_the_rows_are_the_same(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "kgml-ag-carbon" / "1", tmp_path / "kgml-ag-carbon-paper" / "1"
+    shutil.copytree(SHIPPED / "kgml-ag-carbon" / "1", ours)
+    checkpoint = read_checkpoint(ours)
+    first, second, third = [s for s in checkpoint.card.scores if s.metric == "rmse"][:3]
+    other = (
+        first.model_copy(update={"value": 7.5}),
+        second.model_copy(update={"value": 8.5, "n": second.n + 1}),  # of other days
+    )
+    update = {"scores": other, "name": "kgml-ag-carbon-paper"}
+    write_checkpoint(theirs, checkpoint.card.model_copy(update=update), checkpoint.weights)
+    assert put_beside(ours, theirs, "published network") == 1
+    scores = {(s.split, s.variable, s.metric): s for s in read_checkpoint(ours).card.scores}
+    kept = [scores[s.split, s.variable, s.metric] for s in (first, second, third)]
+    assert kept[0].baseline == {**first.baseline, "published network": 7.5}
+    assert kept[0].value == first.value
+    assert kept[1:] == [second, third]

@@ -26,17 +26,22 @@ def add_to_card(folder: Path, tables: Sequence[Path]) -> int:
     """Put the scores of the experiments' CSV tables into the card in `folder`, in place of earlier ones of the same
     split; returns how many. Raises BadCheckpoint.
     """
+    files = {table.stem: _lines(table) for table in tables if table.suffix == ".csv"}
     found: list[Score] = []
-    for table in tables:
-        if table.suffix == ".csv":
-            with table.open(newline="") as file:
-                lines = list(csv.DictReader(file))
-            found += compared(lines) if table.stem == "binn-blocks" else recovered(lines)
+    found += compared(files.get("binn-blocks", ()))
+    found += recovered(files.get("binn-recovery", ()))
+    found += trends(files.get("longterm", ()))
+    found += agreed(files.get("binn_sampler_agreement", ()), len(files.get("binn_sampler_soils", ())))
     again = {(s.variable, s.metric, s.split) for s in found}
     checkpoint = read_checkpoint(folder)
     kept = tuple(s for s in checkpoint.card.scores if (s.variable, s.metric, s.split) not in again)
     write_checkpoint(folder, checkpoint.card.model_copy(update={"scores": (*kept, *found)}), checkpoint.weights)
     return len(found)
+
+
+def _lines(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def compared(lines: Sequence[Line]) -> list[Score]:
@@ -68,4 +73,51 @@ def recovered(lines: Sequence[Line]) -> list[Score]:
             data="labels made by the model itself at the places of measured soils", n=int(x["n"]),
         )
         for x in lines
+    ]  # fmt: skip
+
+
+def trends(lines: Sequence[Line]) -> list[Score]:
+    """RMSE and bias of the trends at long-term experiments, by group of plots, history and stock at the start."""
+    out = []
+    for own in (x for x in lines if x["parameters"].startswith("BINN")):
+        same = [
+            x
+            for x in lines
+            if x["which"] == own["which"]
+            and x["parameters"] != own["parameters"]
+            and (not x["start"] or all(x[c] == own[c] for c in ("start", "stock at start")))
+        ]
+        out += [
+            Score(
+                variable="delta_soc",
+                metric=metric,
+                value=float(own[metric]),
+                unit="gC m-2 yr-1",
+                split=f"experiment binn-longterm: {own['which']} plots of {own['sites']} sites, {own['start']}, "
+                f"{own['stock at start']} stock at the start; nothing fitted to them",
+                data="long-term field experiments",
+                n=int(own["plots"]),
+                baseline={x["parameters"]: float(x[metric]) for x in same},
+            )
+            for metric in ("rmse", "bias")
+        ]
+    return out
+
+
+def agreed(lines: Sequence[Line], soils: int) -> list[Score]:
+    """Pearson's r, over soils, of each process by the network and by the sampler, beside what others reach."""
+    return [
+        Score(
+            variable="processes" if x["process"] == "mean" else x["process"],
+            metric="r with the sampler", value=float(x["r"]), unit="1",
+            split="experiment binn-sampler: soils that the network was trained on",
+            data="RaCA, mineral soils, one per 2-degree block", n=soils,
+            baseline={
+                o["first"]: float(o["r"])
+                for o in lines
+                if o["process"] == x["process"] and o["second"] == x["second"] and o["first"] != x["first"]
+            },
+        )
+        for x in lines
+        if (x["first"], x["second"]) == ("BINN", "sampler")
     ]  # fmt: skip

@@ -27,6 +27,23 @@ def add_to_card(folder: Path, tables: Sequence[Path]) -> int:
     return len(found)
 
 
+def put_beside(folder: Path, other: Path, name: str) -> int:
+    """Put the scores of the checkpoint in `other` as baseline `name` beside those of the one in `folder`, where split,
+    variable, metric and number of values are the same; returns how many. Raises BadCheckpoint.
+    """
+    theirs = {(s.split, s.variable, s.metric, s.n): s.value for s in read_checkpoint(other).card.scores}
+    checkpoint = read_checkpoint(folder)
+    scores, count = [], 0
+    for score in checkpoint.card.scores:
+        value = theirs.get((score.split, score.variable, score.metric, score.n))
+        if value is not None and "coverage" not in score.metric:
+            score = score.model_copy(update={"baseline": {**score.baseline, name: value}})
+            count += 1
+        scores.append(score)
+    write_checkpoint(folder, checkpoint.card.model_copy(update={"scores": tuple(scores)}), checkpoint.weights)
+    return count
+
+
 def scores_of_table(table: Path) -> list[Score]:
     """R2 of our network, with that of every other model as a baseline, for each line of an experiment's table."""
     with table.open(newline="") as file:
