@@ -70,14 +70,14 @@ def test_the_residual_is_nought_where_growth_is_what_light_gives() -> None:
 def test_an_experiment_writes_its_table_and_goes_on_from_its_trials(tmp_path: Path) -> None:
     recipe = tmp_path / "small.toml"
     recipe.write_text(SMALL)
-    told: list[tuple[int, int]] = []
+    told: list[float] = []
     work, out = tmp_path / "work", tmp_path / "out"
-    made = crop_experiment("crop-noise", work, out, recipe, False, lambda i, n: told.append((i, n)))
+    made = crop_experiment("crop-noise", work, out, recipe, False, lambda done, _: told.append(done))
     assert [path.suffix for path in made] == [".txt", ".csv", ".png"]
     with made[1].open() as file:
         rows = list(csv.DictReader(file))
     assert [row["model"] for row in rows] == [*MODELS, *MODELS]
-    assert told == [(1, 2), (2, 2)]
+    assert told == [0.5, 1.0]
     kept = sorted((tmp_path / "work").rglob("*.json"))
     assert len(kept) == 2
     stamps = [path.stat().st_mtime_ns for path in kept]

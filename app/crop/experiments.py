@@ -9,6 +9,7 @@ a broken-off experiment goes on.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ from .twin import PLACES, Twin, twin
 
 NAMES = ("crop-noise", "crop-scarcity", "crop-transfer")
 MODELS = ("LINTUL5", "LINTUL5 calibrated", "LSTM", "LSTM pre-trained", "LSTM with physics", "LSTM to LINTUL5")
-Told = Callable[[int, int], None]
+Told = Callable[[float, str], None]
 Scores = dict[str, dict[str, float]]
 
 
@@ -57,20 +58,18 @@ def crop_experiment(name: str, work: Path, out: Path, recipe: Path, quick: bool,
         given = given.model_copy(update={"years": 10, "trained": 7, "seeds": 2, "rounds": 8, "noise": (0.0, 3.0),
                                          "shares": (0.1, 1.0)})  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    kept = work / f"{given.crop}-{abs(hash_of(given)):x}"
+    kept = work / f"{given.crop}-{hash_of(given):x}"
     kept.mkdir(parents=True, exist_ok=True)
     trials = list(trials_of(name, given))
     results: list[tuple[Trial, Scores]] = []
     for i, trial in enumerate(trials):
         results.append((trial, _remembered(kept, given, trial)))
-        told(i + 1, len(trials))
+        told((i + 1) / len(trials), f"trial {i + 1} of {len(trials)}")
     return _write(name, out, given, results)
 
 
 def hash_of(recipe: CropRecipe) -> int:
     """The same for the same settings, in every process."""
-    import hashlib
-
     fixed = recipe.model_dump(exclude={"seeds", "noise", "shares"})
     return int(hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:12], 16)
 
