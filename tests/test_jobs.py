@@ -205,8 +205,8 @@ def test_the_dry_run_tells_the_cost(thousand: tuple[list[Json], Json, Json]) -> 
     batches = job["cost"]["batches"]
     assert dry["cost"]["batches"] == batches
     ratio = dry["cost"]["work_seconds"] / job["work_seconds"]
-    # The worker's first batch loads libraries, which the plan does not count.
-    assert 1 / 4 < ratio < 3, (dry["cost"], job["work_seconds"])
+    # Times of the wall. The worker's first batch loads libraries, and it reads what the server has in memory already.
+    assert 1 / 8 < ratio < 4, (dry["cost"], job["work_seconds"])
 
 
 def test_the_same_key_gives_the_same_job(client: httpx.Client, cube: Cube) -> None:

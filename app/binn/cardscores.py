@@ -111,7 +111,7 @@ def agreed(lines: Sequence[Line], soils: int) -> list[Score]:
             variable="processes" if x["process"] == "mean" else x["process"],
             metric="r with the sampler", value=float(x["r"]), unit="1",
             split="experiment binn-sampler: soils that the network was trained on",
-            data="RaCA, mineral soils, one per 2-degree block", n=soils,
+            data="mineral soils with measured layers, one per 2-degree block", n=soils,
             baseline={
                 o["first"]: float(o["r"])
                 for o in lines
