@@ -30,7 +30,7 @@ def test_the_soil_of_a_cell_and_what_would_change(tmp_path: Path) -> None:
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         camera = f"at={lat:.4f},{lon:.4f},13&cell={lon:.5f} {lat:.5f}"
-        page.goto(f"{str(http.base_url).rstrip('/')}/#cube=soils&map=soc_30&{camera}")
+        page.goto(f"{str(http.base_url).rstrip('/')}/#cube=soils&model=binn-soil-carbon&map=soc_30&{camera}")
         page.wait_for_selector("#soil-processes", timeout=90_000)
         assert page.locator("#lasting").inner_text().endswith("one value for all times.")
         assert not page.locator("#slider").is_visible()

@@ -34,7 +34,12 @@ async function start(): Promise<void> {
   // On a first start the server may still be building its demo: wait for it, and say so.
   const [cubes, models, variables] = await patiently();
   const cubeOf = (id: string): api.Cube => cubes.listed.find((c) => c.id === id) ?? cubes.listed[0]!;
-  const modelOf = (id: string): api.Model => models.listed.find((m) => m.id === id) ?? models.listed[0]!;
+  // A link may name a model without its version, or one that this server lacks.
+  const modelOf = (id: string): api.Model =>
+    models.listed.find((m) => m.id === id) ??
+    models.listed.find((m) => m.id.startsWith(`${id}/`)) ??
+    models.listed.find((m) => m.id === models.standard) ??
+    models.listed[0]!;
   const variableOf = (name: string): api.Variable | undefined => variables.find((v) => v.name === name);
   const yearly = (name: string): boolean => ['year', 'static'].includes(variableOf(name)?.period ?? '');
   /** Of the whole record: one value for the place, whatever the time. */
