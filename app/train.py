@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from fieldflux.models.card import Card, DataUsed, Domain, Score
@@ -34,6 +34,9 @@ Span = Annotated[int | str, Field(description="a calendar year, or 'first/last' 
 Days = dict[str, tuple[Span, ...]]
 
 NORMAL_90 = 1.6449  # two-sided 90 % quantile of the normal distribution
+
+
+R = TypeVar("R", bound=BaseModel)
 
 
 class BadRecipe(ValueError):
@@ -67,13 +70,18 @@ class Recipe(BaseModel):
 
 def read_recipe(path: Path) -> Recipe:
     """The recipe of a TOML file. Raises BadRecipe, naming the entry that is wrong."""
+    return recipe_of_kind(Recipe, path)
+
+
+def recipe_of_kind(kind: type[R], path: Path) -> R:
+    """The recipe of a TOML file, of any family. Raises BadRecipe, naming the entry that is wrong."""
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text()))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        return kind.model_validate(tomllib.loads(path.read_text()))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadRecipe(f"The recipe {path} cannot be read: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"]) or "the recipe"
         raise BadRecipe(f"The recipe {path} is not valid at '{where}': {first['msg']}.") from error
 
 

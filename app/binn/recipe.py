@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
-from fieldflux.app.train import BadRecipe
+from fieldflux.app.train import recipe_of_kind
 from fieldflux.models.hybrids.binn.recipe import NetworkRecipe, TrainingRecipe
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Part(BaseModel):
@@ -50,11 +49,4 @@ class BinnRecipe(_Part):
 
 def read_binn_recipe(path: Path) -> BinnRecipe:
     """The recipe of a TOML file. Raises BadRecipe, naming the entry that is wrong."""
-    try:
-        return BinnRecipe.model_validate(tomllib.loads(path.read_text()))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadRecipe(f"The recipe {path} cannot be read: {error}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the recipe"
-        raise BadRecipe(f"The recipe {path} is not valid at '{where}': {first['msg']}.") from error
+    return recipe_of_kind(BinnRecipe, path)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from fieldflux.app.evaluate.yieldsplit import split_yields
-from fieldflux.app.train import BadRecipe, Data, commit_of, used
+from fieldflux.app.train import BadRecipe, Data, commit_of, recipe_of_kind, used
 from fieldflux.models.card import Card, DataUsed, Domain, Score
 from fieldflux.models.checkpoint import write_checkpoint
 from fieldflux.models.contract import Floats
@@ -22,7 +21,6 @@ from fieldflux.models.processes.agroecosystem.parameters import CROP_NAMES, NAME
 from fieldflux.models.registry import Registry
 from fieldflux.tiles.measurements.panel import read_panel
 from fieldflux.tiles.teaching import teach
-from pydantic import ValidationError
 
 from .clock import Clock
 from .jobs import Job, Told, harvest, prepare, pretrained, run_jobs, synthetic_weights, tune, worker_pool
@@ -34,14 +32,7 @@ SECONDS = "seconds.json"
 
 def read_kgml_recipe(path: Path) -> KgmlRecipe:
     """The recipe of a TOML file. Raises BadRecipe, naming the entry that is wrong."""
-    try:
-        return KgmlRecipe.model_validate(tomllib.loads(path.read_text()))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadRecipe(f"The recipe {path} cannot be read: {error}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the recipe"
-        raise BadRecipe(f"The recipe {path} is not valid at '{where}': {first['msg']}.") from error
+    return recipe_of_kind(KgmlRecipe, path)
 
 
 def read_plain(path: Path, recipe: KgmlRecipe) -> KgmlRecipe | None:

@@ -211,5 +211,5 @@ def adjoint(graph: Graph, results: Sequence[Value], given: Sequence[Value], inpu
                 put(x.place, o.where(mask, g, zero))
                 put(y.place, o.where(mask, zero, g))
             case _:
-                raise NotImplementedError(f"No gradient is written down for the operation {name!r}.")
+                raise TypeError(f"No gradient is written down for the operation {name!r}.")
     return [slope.get(value.place, zero) for value in inputs]

@@ -152,5 +152,5 @@ def emit(
             case "where":
                 terms[place] = b.select(*t)
             case _:
-                raise NotImplementedError(f"No instruction is written for the operation {name!r}.")
+                raise TypeError(f"No instruction is written for the operation {name!r}.")
     return [terms[value.place] for value in results]
