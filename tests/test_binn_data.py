@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fieldflux.app.binn.climate import (
+from fieldflux.app.binn.climate import monthly_air
+from fieldflux.app.binn.floors import boosting, floors, mean, network, problem_of, ridge, write_floors
+from fieldflux.app.binn.limits import semivariance, within_groups
+from fieldflux.app.binn.sites import SoilTable, county_air, forcing_of, soil_table
+from fieldflux.app.binn.splits import Split, block_of, blocks, states_out
+from fieldflux.models.processes.soilcarbon.climate import (
     WILTING,
     Air,
-    monthly_air,
     retention,
     soil_temperature,
     soil_water,
     water_scalar,
 )
-from fieldflux.app.binn.floors import boosting, floors, mean, network, problem_of, ridge, write_floors
-from fieldflux.app.binn.limits import semivariance, within_groups
-from fieldflux.app.binn.litter import litter, maize_return, miami
-from fieldflux.app.binn.sites import SoilTable, county_air, forcing_of, soil_table
-from fieldflux.app.binn.splits import Split, block_of, blocks, states_out
+from fieldflux.models.processes.soilcarbon.litter import litter, maize_return, miami
 from fieldflux.tiles.measurements.experimentweather import read_places, read_stations, station_of
 from hypothesis import given, settings
 from hypothesis import strategies as st

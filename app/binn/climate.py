@@ -6,40 +6,8 @@ What follows from the months is the model's own, see `models.processes.soilcarbo
 from __future__ import annotations
 
 import numpy as np
-from fieldflux.models.processes.soilcarbon.climate import (
-    COLD,
-    DAYS,
-    FIELD_CAPACITY,
-    MIDDLES,
-    QUARTER,
-    WARM,
-    WARMEST,
-    WILTING,
-    Air,
-    Array,
-    Retention,
-    demand,
-    retention,
-    soil_temperature,
-    soil_water,
-    water_scalar,
-)
+from fieldflux.models.processes.soilcarbon.climate import COLD, MIDDLES, QUARTER, WARM, WARMEST, Air, Array, demand
 from fieldflux.tiles.atmosphere import extraterrestrial
-
-__all__ = [
-    "DAYS",
-    "FIELD_CAPACITY",
-    "MIDDLES",
-    "WILTING",
-    "Air",
-    "Array",
-    "Retention",
-    "monthly_air",
-    "retention",
-    "soil_temperature",
-    "soil_water",
-    "water_scalar",
-]
 
 
 def monthly_air(

@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from fieldflux.models.processes.soilcarbon.climate import (
+    FIELD_CAPACITY,
+    WILTING,
+    Air,
+    retention,
+    soil_temperature,
+    soil_water,
+    water_scalar,
+)
+from fieldflux.models.processes.soilcarbon.litter import litter, miami
 from fieldflux.tiles.measurements.counties import Counties, Joined, join, read_counties
 from fieldflux.tiles.measurements.soilfiles import read_soil_sites
 from fieldflux.tiles.measurements.soilsites import SoilSites, together
 from fieldflux.tiles.measurements.tables import BadMeasurements
 from numpy.typing import NDArray
 
-from .climate import (
-    FIELD_CAPACITY,
-    WILTING,
-    Air,
-    monthly_air,
-    retention,
-    soil_temperature,
-    soil_water,
-    water_scalar,
-)
-from .litter import litter, miami
+from .climate import monthly_air
 
 if TYPE_CHECKING:
     from fieldflux.models.processes.soilcarbon.inputs import SoilForcing
