@@ -408,7 +408,7 @@ def experiment(
         Path | None,
         typer.Option(
             help="Recipe of the network (TOML).",
-            show_default="models/recipes/kgml-ag-carbon.toml; of binn-...: binn.toml, of crop-...: hybrid-crop.toml",
+            show_default="models/recipes/kgml-ag-carbon.toml; of binn-...: binn.toml, of crop-...: crop-twin.toml",
             dir_okay=False,
         ),
     ] = None,
@@ -445,7 +445,7 @@ def experiment(
 
     of_binn = name.startswith("binn-")
     of_crops = name.startswith("crop-")
-    own = "binn" if of_binn else "hybrid-crop" if of_crops else "kgml-ag-carbon"
+    own = "binn" if of_binn else "crop-twin" if of_crops else "kgml-ag-carbon"
     chosen = recipe or Path(f"models/recipes/{own}.toml")
     given = weights_given(weights or [])
     with _bar(name) as told:

@@ -86,7 +86,7 @@ def test_an_experiment_writes_its_table_and_goes_on_from_its_trials(tmp_path: Pa
 
 
 def test_recipes_and_names_are_checked(tmp_path: Path) -> None:
-    whole = read_crop_recipe(ROOT / "models" / "recipes" / "hybrid-crop.toml")
+    whole = read_crop_recipe(ROOT / "models" / "recipes" / "crop-twin.toml")
     assert len(list(trials_of("crop-scarcity", whole))) == 60
     bad = tmp_path / "bad.toml"
     bad.write_text("years = 8\ntrained = 8\n")
