@@ -98,7 +98,16 @@ def test_containers_run_without_root_and_say_how_they_are() -> None:
         assert "/livez" in final
 
 
-def test_every_page_that_the_readme_names_exists() -> None:
-    text = (ROOT / "README.md").read_text()
-    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert (ROOT / link).exists(), link
+def test_every_page_that_a_page_names_exists() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "models" / "checkpoints").glob("*/*/EVALUATION.md")]
+    assert len(pages) > 3
+    for page in pages:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} names {link}"
+
+
+def test_every_model_has_a_page_of_its_evaluation_that_the_readme_names() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for card in (ROOT / "models" / "checkpoints").glob("*/*/card.json"):
+        page = card.with_name("EVALUATION.md").relative_to(ROOT)
+        assert f"({page})" in readme, page
