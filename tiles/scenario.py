@@ -41,11 +41,26 @@ class Course:
     flags: Mapping[str, float] = field(default_factory=dict)
 
 
-def course(
-    model: Responds, cube: CubeLike, source: Source, cover: Coverage, scenario: Scenario, level: float, interval: bool
-) -> Course:
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Area means of a polygon's cells, member by member, from the present (year 0) on.
+
+    stocks: name -> [M, Y + 1] gC m-2, changes since the start among them. entered, respired, stored: [M, Y]. flags and
+    valid: as of a course.
+    """
+
+    stocks: Mapping[str, Floats]
+    entered: Floats
+    respired: Floats
+    stored: Floats
+    valid: float
+    flags: Mapping[str, float] = field(default_factory=dict)
+
+
+def members_of(model: Responds, cube: CubeLike, source: Source, cover: Coverage, scenario: Scenario) -> Members:
     """Run a scenario for a polygon's cells; alike cells are run once. cube: as one record.
 
+    The same member of two scenarios has the same parameters, so that their difference is the scenarios' alone.
     Raises Unanswerable (over-limit) for more different cells and years than are run while a caller waits.
     """
     forcing = narrow(cube.forcing(cover.rows, cover.cols, cube.years), model.needs)
@@ -73,26 +88,33 @@ def course(
             return np.full((of_cells.shape[0], of_cells.shape[2]), np.nan)
         return np.asarray(np.einsum("mgt,g->mt", np.where(there[None, :, None], of_cells, 0.0), weight_there) / total)
 
-    valid = float(total / cover.effective_cells)
     columns: dict[str, Floats] = {}
     for name, stocks in found.stocks.items():
         columns[name] = mean(stocks)
         if name in CHANGES:
             columns[CHANGES[name]] = columns[name] - columns[name][:, :1]
+    return Members(
+        columns,
+        mean(found.entered),
+        mean(found.respired),
+        mean(found.stored),
+        float(total / cover.effective_cells),
+        {n: float(weight[flag].sum() / cover.effective_cells) for n, flag in found.flags.items() if flag.any()},
+    )
+
+
+def course(
+    model: Responds, cube: CubeLike, source: Source, cover: Coverage, scenario: Scenario, level: float, interval: bool
+) -> Course:
+    """Run a scenario for a polygon's cells, with intervals of the ensemble. Raises as `members_of`."""
+    found = members_of(model, cube, source, cover, scenario)
     values = {}
-    for name, members in columns.items():
+    for name, members in found.stocks.items():
         steps = members.shape[1]
         numbers = Numbers(
             rounded(name, members.mean(0)),
-            np.full(steps, valid),
+            np.full(steps, found.valid),
             members * quantum(name) if interval and len(members) > 1 else None,
         )
         values[name] = aggregate(variable(name), numbers, Runs.each(steps), "year", cover, source.card, level)
-    return Course(
-        values,
-        mean(found.entered).mean(0),
-        mean(found.respired).mean(0),
-        mean(found.stored).mean(0),
-        valid,
-        {n: float(weight[flag].sum() / cover.effective_cells) for n, flag in found.flags.items() if flag.any()},
-    )
+    return Course(values, found.entered.mean(0), found.respired.mean(0), found.stored.mean(0), found.valid, found.flags)
