@@ -47,13 +47,27 @@ class Kernels:
 
 @lru_cache(maxsize=32)
 def kernels(crop: Crop, variant: Variant, single: bool) -> Kernels:
-    """Compile (seconds, the first time in a process). single: in float32, else float64."""
+    """Compile (half a second, the first time in a process). single: in float32, else float64.
+
+    The backward function takes twice as long to compile: it is when it is first called, so never to serve.
+    """
     kind = Kind(4 if single else 8)
     module = ir.Module(name="season")
     _forward(module, kind, crop, variant)
-    _backward(module, kind, crop, variant)
-    forward, backward = _compile(module, {"forward": FORWARD, "backward": BACKWARD})
+    (forward,) = _compile(module, {"forward": FORWARD})
+
+    def backward(*given: int) -> None:
+        _backward_kernel(crop, variant, single)(*given)
+
     return Kernels(forward, backward, kind.lanes)
+
+
+@lru_cache(maxsize=32)
+def _backward_kernel(crop: Crop, variant: Variant, single: bool) -> Function:
+    module = ir.Module(name="season_backward")
+    _backward(module, Kind(4 if single else 8), crop, variant)
+    (backward,) = _compile(module, {"backward": BACKWARD})
+    return backward
 
 
 @lru_cache(maxsize=32)
