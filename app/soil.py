@@ -237,7 +237,7 @@ def _question(
     what: str,
     variables: Callable[[Card], tuple[str, ...]],
 ) -> Question:
-    card = _card(workspace, ask.model, fits, what)
+    card = card_for(workspace, ask.model, fits, what)
     return question(
         workspace,
         Ask(
@@ -252,7 +252,7 @@ def _question(
     )
 
 
-def _card(workspace: Workspace, named: str, fits: Callable[[Card], bool], what: str) -> Card:
+def card_for(workspace: Workspace, named: str, fits: Callable[[Card], bool], what: str) -> Card:
     """The card of the model that is named, or of the first that fits. Raises Refused (unknown-model)."""
     able = [card for card in workspace.registry.cards() if fits(card)]
     if not named and able:
