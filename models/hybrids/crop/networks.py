@@ -22,9 +22,9 @@ PER_DAY = 20.0  # g m-2 d-1, of a good day
 class ParameterNetwork(nn.Module):
     """A season's weather and soil -> LINTUL5's learned parameters within their ranges; the crop's own at first."""
 
-    def __init__(self, crop: Crop, hidden: int = 32) -> None:
+    def __init__(self, crop: Crop, hidden: int = 32, features: int = FEATURES) -> None:
         super().__init__()
-        self.days = nn.LSTM(FEATURES, hidden, batch_first=True)
+        self.days = nn.LSTM(features, hidden, batch_first=True)
         self.head = nn.Sequential(nn.Linear(hidden + STATICS, hidden), nn.Tanh(), nn.Linear(hidden, len(p_.LEARNED)))
         last = self.head[-1]
         assert isinstance(last, nn.Linear)
@@ -84,9 +84,9 @@ class Course:
 class PlainNetwork(nn.Module):
     """Weather and soil -> biomass, with no knowledge of crops but that biomass is not negative."""
 
-    def __init__(self, hidden: int = 32) -> None:
+    def __init__(self, hidden: int = 32, features: int = FEATURES) -> None:
         super().__init__()
-        self.days = nn.LSTM(FEATURES + STATICS, hidden, batch_first=True)
+        self.days = nn.LSTM(features + STATICS, hidden, batch_first=True)
         self.head = nn.Linear(hidden, 1)
 
     def forward(self, features: Tensor, statics: Tensor) -> Course:
@@ -97,9 +97,9 @@ class PlainNetwork(nn.Module):
 class PhysicsNetwork(nn.Module):
     """The plain network with hidden LAI, light use and drought, which `residual` holds to the balance of growth."""
 
-    def __init__(self, hidden: int = 32) -> None:
+    def __init__(self, hidden: int = 32, features: int = FEATURES) -> None:
         super().__init__()
-        self.days = nn.LSTM(FEATURES + STATICS, hidden, batch_first=True)
+        self.days = nn.LSTM(features + STATICS, hidden, batch_first=True)
         self.head = nn.Linear(hidden, 4)
 
     def forward(self, features: Tensor, statics: Tensor) -> Course:
