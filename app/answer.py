@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +53,15 @@ def key_of(
         (request.first, request.last, request.variables, request.step, request.interval, request.level),
         (request.statistics, sorted(units.items())),
         (place.cube.hash, place.card.id, place.card.weights_sha256, store.snapshot if store else ""),
-        version("fieldflux"),
+        _program(),
     )
     return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _program() -> str:
+    # Looked up in files, which takes longer than reading a field's year.
+    return version("fieldflux")
 
 
 def question(workspace: Workspace, ask: Ask) -> Question:
@@ -126,6 +133,7 @@ def found_of(asked: Question) -> Series:
 
 def is_small(asked: Question) -> bool:
     """Whether the store holds the answer, and it takes no more than a few milliseconds to read."""
+    from fieldflux.tiles.reading import lacking_chunks
     from fieldflux.tiles.series import cover_of
 
     store, request = asked.source.store, asked.request
@@ -136,7 +144,7 @@ def is_small(asked: Question) -> bool:
     days = (request.last - request.first).days + 1
     if cover.cells * days * len(request.variables) > SMALL_VALUES:
         return False
-    return all(store.computed(year)[row, col] for year, row, col in chunks_of(asked, store))
+    return not any(lacking_chunks(asked.source, cover, year) for year in request.years)
 
 
 def chunks_of(asked: Question, store: Store) -> list[tuple[int, int, int]]:
@@ -144,9 +152,9 @@ def chunks_of(asked: Question, store: Store) -> list[tuple[int, int, int]]:
     from fieldflux.tiles.series import cover_of
 
     cover, n, w = cover_of(asked.request, asked.source), store.grid.chunk, store.window
-    places = np.unique(np.stack([(cover.rows - w.row0) // n, (cover.cols - w.col0) // n], axis=1), axis=0)
-    years = range(asked.request.first.year, asked.request.last.year + 1)
-    return [(year, int(row), int(col)) for year in years for row, col in places]
+    across = store.layout.chunks[1]
+    places = np.unique((cover.rows - w.row0) // n * across + (cover.cols - w.col0) // n).tolist()
+    return [(year, *divmod(place, across)) for year in asked.request.years for place in places]
 
 
 def as_answer(place: Place, found: Series) -> dict[str, Any]:

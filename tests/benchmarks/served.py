@@ -1,4 +1,5 @@
-"""A work folder with a cube of 512 x 512 cells and a store of made-up numbers; run with HOME and PORT, its server."""
+"""A work folder with a cube of 512 x 512 cells and a store of made-up numbers, an ensemble of five; run with HOME and
+PORT, its server."""
 
 from __future__ import annotations
 
@@ -9,27 +10,29 @@ from typing import Any
 import numpy as np
 from fieldflux.app.server import create_app
 from fieldflux.app.workspace import Workspace
-from fieldflux.models.checkpoint import write_checkpoint
+from fieldflux.models.checkpoint import read_card, write_checkpoint
 from fieldflux.tiles.cube import open_cube
 from fieldflux.tiles.cubefile import About, CubeWriter, days_of
 from fieldflux.tiles.grid import Grid
 from fieldflux.tiles.manifest import Record
 from fieldflux.tiles.store import Store, open_store
 
-from tests.serving import settings_of, toy_registry
+from tests.serving import ToyRegistry, settings_of
 from tests.toy_model import ToyModel
 
 from .synthetic import WINDOW, year_data
 
 YEAR = 2020
+MEMBERS = 5
 
 
 def make_home(home: Path) -> Store:
     """The folder, unless it is there; its store, every cell of the year computed."""
     if not (home / "done").exists():
         build_cube(home / "cubes" / "bench.zarr")
-        write_checkpoint(home / "checkpoints" / "toy" / "1", ToyModel().card, {"rate": np.ones(1, np.float32)})
-        workspace = Workspace(settings_of(home), toy_registry(home / "checkpoints"))
+        card = ToyModel(MEMBERS).card
+        write_checkpoint(home / "checkpoints" / "toy" / "1", card, {"rate": np.ones(1, np.float32)})
+        workspace = Workspace(settings_of(home), registry(home))
         store = workspace.store_to_fill(workspace.place("bench", "toy"))
         for block in store.window.blocks(store.grid):
             cells = store.grid.block**2
@@ -57,8 +60,13 @@ def build_cube(path: Path) -> None:
     assert open_cube(path).window == WINDOW
 
 
+def registry(home: Path) -> ToyRegistry:
+    weights = read_card(home / "checkpoints" / "toy" / "1").weights_sha256
+    return ToyRegistry((home / "checkpoints",), ToyModel(MEMBERS, weights=weights))
+
+
 def app(home: Path) -> Any:
-    return create_app(settings_of(home), toy_registry(home / "checkpoints"))
+    return create_app(settings_of(home), registry(home))
 
 
 if __name__ == "__main__":
