@@ -380,15 +380,18 @@ export class Result {
     const known = low !== null && low !== undefined && high !== null && high !== undefined;
     const crop = crops[at]?.[0];
     const level = this.yearly!.interval;
-    const change = value < 0 ? 'lost' : 'gained';
+    const unclear = known && low < 0 && high > 0;
+    const amount = h('b', {}, `${number(value)} `, unit('gC m-2'));
+    const says = unclear
+      ? ['Whether the soil gained or lost carbon is not certain: ', amount]
+      : [`The soil ${value < 0 ? 'lost' : 'gained'} carbon: `, amount];
+    const grown = crop ? `${crop.name?.replaceAll('_', ' ') ?? 'another crop'} ${crop.t_ha ? `yielded ${number(crop.t_ha)} t/ha` : 'grew'}` : null;
     return h(
       'p',
       { class: 'headline' },
-      `In ${labels[at]} `,
-      crop ? `${crop.name?.replaceAll('_', ' ') ?? 'another crop'} ${crop.t_ha ? `yielded ${number(crop.t_ha)} t/ha, and ` : 'grew, and '}` : null,
-      'the soil ',
-      h('b', {}, `${change} ${number(Math.abs(value))} `, unit('gC m-2')),
-      known ? ` (${level} ${number(low)} to ${number(high)}${low < 0 && high > 0 ? ': whether it lost or gained is not certain' : ''}).` : '.',
+      grown ? `In ${labels[at]} ${grown}. ` : `${labels[at]}: `,
+      ...says,
+      known ? `, ${level} ${number(low)} to ${number(high)}.` : '.',
     );
   }
 
