@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import jsonschema
@@ -213,6 +214,24 @@ def test_odd_bodies_are_told_what_is_wrong(client: httpx.Client, path: str, body
     else:
         assert response.json()
     assert client.get("/livez").status_code == 200
+
+
+def test_letters_of_any_script_in_a_tiles_address(client: httpx.Client) -> None:
+    """`latest` is sent on with what was asked, which the target then refuses."""
+    for when in ("2020-07-01", "ó\U000345e9\x0b", "a b", "50%"):
+        asked = f"/v1/snapshots/latest/tiles/gpp/{quote(when, safe='')}/9/120/190.png"
+        found = client.get(asked, params={"minus": "ö\U000745e9"})
+        assert found.status_code == 307, found.text
+        assert quote(when, safe="") in found.headers["location"]
+        assert client.get(found.headers["location"]).status_code in (400, 404, 422)
+
+
+def test_a_collection_without_any_series_keeps_to_the_description(client: httpx.Client) -> None:
+    found = client.post("/v1/series", json={"fields": ["é\x06", "fld_none"]})
+    document = client.get("/openapi.json").json()
+    shape = document["paths"]["/v1/series"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    jsonschema.validate(found.json(), {**shape, "components": document["components"]})
+    assert found.json()["counts"] == {"OK": 0, "PARTIAL": 0, "FAILED": 2}
 
 
 NUMBER = st.one_of(

@@ -75,8 +75,8 @@ ANSWERS: dict[str, str] = {
 }
 """Operation -> shape of its JSON answers. An operation whose JSON has several shapes is in `EITHER`."""
 EITHER: dict[str, tuple[str, ...]] = {
-    "get /v1/series": ("Series", "ManySeries"),
-    "post /v1/series": ("Series", "ManySeries"),
+    "get /v1/series": ("Series", "ManySeries", "NoSeries"),
+    "post /v1/series": ("Series", "ManySeries", "NoSeries"),
     "post /v1/jobs": ("Job", "JobCost"),
 }
 

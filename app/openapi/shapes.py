@@ -238,6 +238,13 @@ SHAPES: dict[str, Schema] = {
             )
         ),
     ),
+    "NoSeries": thing(
+        "Many polygons of which none has a series: the problem with each",
+        status={"const": "FAILED"},
+        counts=by_name(WHOLE),
+        features=many(thing("The problem with a polygon", {"id": ANY}, index=WHOLE, status=TEXT, problem=ANY)),
+        notes=by_name(TEXT),
+    ),
     "Field": FIELD,
     "Fields": page(ref("Field"), "Fields"),
     "Registered": thing(

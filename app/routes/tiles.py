@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fieldflux.app.accounts.who import carried
@@ -250,9 +250,10 @@ def _elsewhere(
     z, x, y = at
     query: dict[str, Any] = {"cube": cube, "model": model, **_changes(asked), **carried(request)}
     query |= {"size": asked.size} if asked.size != 256 else {}
-    address = request.url_for(
-        "versioned_tile", snapshot=edition, name=v.name, when=when, z=z, x=x, y=y, format=format
-    ).include_query_params(**query)
+    # url_for takes a path's parts as they are, and a header holds no letters beyond Latin-1
+    safe = {"snapshot": quote(edition, safe=""), "when": quote(when, safe="")}
+    address = request.url_for("versioned_tile", **safe, name=v.name, z=z, x=x, y=y, format=format)
+    address = address.include_query_params(**query)
     return Response(status_code=307, headers={"Location": str(address), "Cache-Control": "public, max-age=60"})
 
 
