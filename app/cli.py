@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .accounts.commands import keys_app
+from .carbon.commands import statements_app, verify
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ cube_app = typer.Typer(
 )
 app.add_typer(cube_app, name="cube")
 app.add_typer(keys_app, name="keys")
+app.add_typer(statements_app, name="statements")
+app.command("verify")(verify)
 
 HOME = "Work folder with cubes/, stores/ and checkpoints/."
 Home = Annotated[Path | None, typer.Option(help=HOME, show_default=".fieldflux")]

@@ -284,6 +284,31 @@ def _soil(what: str, land: Any, asked: Mapping[str, Any]) -> _Call[Json]:
     return _Call("POST", f"/v1/soil/{what}", _json, body={"geometry": shapes, **asked})
 
 
+def _statement(land: Any, asked: Mapping[str, Any]) -> _Call[Json]:
+    """land: polygons, or the ids of registered fields. The same request twice makes one statement."""
+    body = dict(asked)
+    headers = {"Idempotency-Key": str(body.pop("idempotency_key", None) or uuid.uuid4().hex)}
+    names = [land] if isinstance(land, str) else land
+    if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+        return _Call("POST", "/v1/statements", _json, body={"fields": names, **body}, headers=headers)
+    shapes = _shapes(land)
+    of = {"geometry": shapes} if isinstance(shapes, dict) else {"features": [{**f, "properties": {}} for f in shapes]}
+    return _Call("POST", "/v1/statements", _json, body={**of, **body}, headers=headers)
+
+
+def _verify(statement: Mapping[str, Any], recompute: bool) -> _Call[Json]:
+    query = {"recompute": str(recompute).lower()}
+    return _Call("POST", "/v1/statements/verify", _json, query, dict(statement))
+
+
+def _frame(response: httpx.Response) -> pd.DataFrame:
+    import io
+
+    import pandas as pd
+
+    return pd.read_csv(io.BytesIO(response.content))
+
+
 def _answer(bodies: Sequence[Json], alone: bool) -> Answer:
     if alone:
         return Answer(bodies[0], [bodies[0]], True)
@@ -509,6 +534,31 @@ class Client:
         """
         return self._send(_soil("scenario", land, asked))
 
+    def make_statement(self, land: Any, **asked: Any) -> Json:
+        """A signed carbon statement of polygons, or of registered fields by their ids. It issues no credits.
+
+        asked: as POST /v1/statements takes it: `years`, or `scenario` with baseline and project; use_class and so on.
+        `json.dump` of what is returned keeps it for `fieldflux verify`. An `idempotency_key` of your own gives the same
+        statement again for the same request.
+        """
+        return self._send(_statement(land, asked))
+
+    def statements(self) -> Iterator[Json]:
+        """Your statements, the newest first, page after page; `superseded_by` names the correction of one."""
+        return self._pages("/v1/statements", {})
+
+    def statement(self, name: str) -> Json:
+        """A statement by its id, as it was signed."""
+        return self._send(_Call("GET", f"/v1/statements/{_part(name)}", _json))
+
+    def statement_table(self, name: str) -> pd.DataFrame:
+        """A statement as a table: a row for each field, then the row `total`, the one that counts."""
+        return self._send(_Call("GET", f"/v1/statements/{_part(name)}/table.csv", _frame))
+
+    def verify_statement(self, statement: Mapping[str, Any], recompute: bool = True) -> Json:
+        """Whether a statement's signature is this server's, and its numbers come out again; `good` is both."""
+        return self._send(_verify(statement, recompute))
+
     def cost(self, polygons: Any = None, **body: Any) -> Json:
         """What a job would cost, and what is wrong with it; nothing is kept. As `submit`."""
         return self._send(_submit(polygons, body, _json, True))
@@ -677,6 +727,26 @@ class AsyncClient:
     async def soil_scenario(self, land: Any, **asked: Any) -> Json:
         """As Client.soil_scenario."""
         return await self._send(_soil("scenario", land, asked))
+
+    async def make_statement(self, land: Any, **asked: Any) -> Json:
+        """As Client.make_statement."""
+        return await self._send(_statement(land, asked))
+
+    def statements(self) -> AsyncIterator[Json]:
+        """As Client.statements, for `async for`."""
+        return self._pages("/v1/statements", {})
+
+    async def statement(self, name: str) -> Json:
+        """As Client.statement."""
+        return await self._send(_Call("GET", f"/v1/statements/{_part(name)}", _json))
+
+    async def statement_table(self, name: str) -> pd.DataFrame:
+        """As Client.statement_table."""
+        return await self._send(_Call("GET", f"/v1/statements/{_part(name)}/table.csv", _frame))
+
+    async def verify_statement(self, statement: Mapping[str, Any], recompute: bool = True) -> Json:
+        """As Client.verify_statement."""
+        return await self._send(_verify(statement, recompute))
 
     async def cost(self, polygons: Any = None, **body: Any) -> Json:
         """As Client.cost."""

@@ -192,4 +192,34 @@ STEPS: tuple[Step, ...] = (
         )
         """,
     ),
+    Step(
+        "carbon statements",
+        """
+        CREATE TABLE statements (
+            id TEXT PRIMARY KEY,
+            tenant TEXT NOT NULL,
+            name TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            use_class TEXT NOT NULL,
+            model TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            created TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            supersedes TEXT UNIQUE,
+            idempotency_key TEXT,
+            body_hash TEXT NOT NULL,
+            document TEXT NOT NULL,
+            UNIQUE (tenant, idempotency_key)
+        );
+        CREATE INDEX statements_by_tenant ON statements (tenant, id);
+        CREATE TABLE signing_keys (
+            kid TEXT PRIMARY KEY,
+            generation INTEGER NOT NULL,
+            secret TEXT NOT NULL,
+            public TEXT NOT NULL,
+            created TEXT NOT NULL,
+            retired TEXT
+        )
+        """,
+    ),
 )

@@ -37,6 +37,7 @@ from .routes import (
     series,
     soil,
     stac,
+    statements,
     stores,
     styles,
     tiles,
@@ -152,6 +153,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     for router in (
         series.router,
         soil.router,
+        statements.router,
         calendar.router,
         fields.router,
         fieldtiles.router,

@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 from .serving import Json, serving, settings_of, toy_home, toy_registry
 
-OPEN = {"/livez", "/readyz", "/version"}
+OPEN = {"/livez", "/readyz", "/version", "/.well-known/jwks.json"}
 SQUARE: Json = {
     "type": "Polygon",
     "coordinates": [[[-93.66, 42.03], [-93.65, 42.03], [-93.65, 42.036], [-93.66, 42.036], [-93.66, 42.03]]],
@@ -74,7 +74,15 @@ class Operation:
         return f"{self.method} {self.path}"
 
     def address(self, **known: str) -> str:
-        values = {**self.places, "field": "fld_x", "job": "job_x", "key": "key_x", "location": "fld_x", **known}
+        values = {
+            **self.places,
+            "field": "fld_x",
+            "job": "job_x",
+            "key": "key_x",
+            "location": "fld_x",
+            "statement": "stm_x",
+        }
+        values |= known
         return re.sub(r"\{(\w+)\}", lambda m: values[m[1]], self.path)
 
 
@@ -138,6 +146,8 @@ def test_every_route_needs_its_scope(served: Served) -> None:
             assert scopes == {"admin"}, operation
         elif operation.path.startswith("/v1/jobs"):
             assert "jobs" in scopes, operation
+        elif operation.name == "POST /v1/statements":
+            assert scopes == {"statements"}, operation
         elif operation.path.startswith("/v1/fields") and operation.method != "GET":
             assert scopes == {"fields"}, operation
         else:
@@ -165,20 +175,26 @@ def test_tenants_see_nothing_of_each_other(served: Served) -> None:
     job = reply.json()["id"]
     key = served.ask("GET", "/v1/keys", ours).json()["items"][0]["id"]
     collection = served.ask("GET", "/v1/edr/collections", ours).json()["collections"][0]["id"]
-    ids = (field, job, key)
-    known = {"field": field, "job": job, "key": key, "location": field, "collection": collection}
-    kinds = ("field", "job", "key")
+    west, south, east, north = served.ask("GET", "/v1/cubes/toy", ours).json()["bounds"]
+    x, y = (west + east) / 2, (south + north) / 2
+    corners = [[x, y], [x + 0.01, y], [x + 0.01, y + 0.01], [x, y + 0.01], [x, y]]
+    about = {"geometry": {"type": "Polygon", "coordinates": [corners]}, "years": [2020]}
+    statement = served.ask("POST", "/v1/statements", ours, json=about).json()["id"]
+    ids = (field, job, key, statement)
+    known = {"field": field, "job": job, "key": key, "location": field, "statement": statement}
+    known["collection"] = collection
+    kinds = ("field", "job", "key", "statement")
 
     tried: list[Operation] = []
     for operation in operations(served.client):
-        if not re.search(r"\{(field|job|key|location)\}", operation.path):
+        if not re.search(r"\{(field|job|key|location|statement)\}", operation.path):
             continue
         tried.append(operation)
         body = feature if operation.method in ("PUT", "PATCH") else None
         address = operation.address(**known)
         reply = served.ask(operation.method, address, theirs, params=operation.query, json=body)
         assert reply.status_code == 404, (operation, reply.text)
-        assert code_of(reply) in ("unknown-field", "unknown-job", "unknown-key"), operation
+        assert code_of(reply) in ("unknown-field", "unknown-job", "unknown-key", "unknown-statement"), operation
         # The sentence repeats what was asked for, and nothing else of the other tenant.
         for id in ids:
             assert id not in reply.text.replace(address, "").replace(f"'{id}'", ""), operation
@@ -188,7 +204,9 @@ def test_tenants_see_nothing_of_each_other(served: Served) -> None:
         if operation.method == "GET":
             reply = served.ask("GET", operation.address(**known), ours, params=operation.query)
             assert reply.status_code < 300 or not code_of(reply).startswith("unknown-"), (operation, reply.text)
-    for path in ("/v1/fields", "/v1/jobs"):
+    corrected = {**about, "supersedes": statement, "reason": "true_up"}
+    assert served.ask("POST", "/v1/statements", theirs, json=corrected).status_code == 404
+    for path in ("/v1/fields", "/v1/jobs", "/v1/statements"):
         assert served.ask("GET", path, theirs).json() == {"items": [], "next": None}
     assert {k["tenant"] for k in served.ask("GET", "/v1/keys", theirs).json()["items"]} == {"rival"}
     assert served.ask("GET", "/v1/usage", theirs).json()["tenant"] == "rival"

@@ -29,6 +29,9 @@ from .small_cube import build_small
 
 COMMANDS = (
     "serve",
+    "verify",
+    "statements keys",
+    "statements renew-key",
     "run",
     "series",
     "tile",

@@ -24,7 +24,7 @@ def create(
     ] = "local",
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="What it allows: read, fields, jobs, admin. Repeatable.", show_default="read"),
+        typer.Option(help="What it allows: read, fields, jobs, statements, admin. Repeatable.", show_default="read"),
     ] = None,
     days: Annotated[int, typer.Option(help="Days until it expires; 0 for never.", min=0)] = 365,
     home: Home = None,

@@ -9,8 +9,16 @@ from .policy import series_cost
 
 if TYPE_CHECKING:
     from fieldflux.app.collection import Collection
+    from fieldflux.tiles.zonal import Shape
 
 _KM_PER_DEGREE = 111.2
+
+
+def cells_of(shape: Shape, cell_km2: float) -> float:
+    """About how many cells a polygon has, one at least."""
+    _, south, _, north = shape.geometry.bounds
+    km2 = shape.geometry.area * _KM_PER_DEGREE**2 * cos(radians((south + north) / 2))
+    return max(1.0, float(km2 / cell_km2))
 
 
 def cost_of(asked: Collection) -> float:
@@ -21,8 +29,5 @@ def cost_of(asked: Collection) -> float:
     cells = 0.0
     for given in asked.given:
         if given.shape is not None:
-            geometry = given.shape.geometry
-            _, south, _, north = geometry.bounds
-            km2 = geometry.area * _KM_PER_DEGREE**2 * cos(radians((south + north) / 2))
-            cells += max(1.0, km2 / cell_km2)
+            cells += cells_of(given.shape, cell_km2)
     return series_cost(len(asked.given), cells * days * len(request.variables))

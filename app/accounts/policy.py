@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 _READING = frozenset({"GET", "HEAD"})
-_OPEN_FOLDERS = frozenset({"docs", "problems", "assets"})
+_OPEN_FOLDERS = frozenset({"docs", "problems", "assets", ".well-known"})
 _CLOSED_FILES = frozenset({"metrics", "v1"})
 
 
@@ -42,6 +42,8 @@ FIELDS_WRITE = Rule("fields", "fields", 5.0)
 JOBS_READ = Rule("jobs", "read")
 JOBS_WRITE = Rule("jobs", "jobs", 5.0)
 STORES = Rule("store", "read")
+STATEMENTS = Rule("statements", "read")
+STATEMENTS_WRITE = Rule("statements", "statements", 5.0)
 
 _MAPS = frozenset({"tiles", "snapshots", "wmts", "legend"})
 
@@ -54,6 +56,7 @@ COSTS: MappingProxyType[str, str] = MappingProxyType(
         "jobs": "1 to read; 5 to send, and 1 for each field, 1 for 250,000 cells times days that are read, 1 for 100 "
         "cells times years that are computed; to ask with `dry_run` 5, and 1 for 10 fields",
         "store": "1 for each chunk",
+        "statements": "1 to read; 5 to make one, and as series cost; to verify as series cost",
         "other": "1",
     }
 )
@@ -110,6 +113,8 @@ def _of(method: str, second: str, third: str, path: str) -> Rule:
         return KEYS
     if second == "stores":
         return STORES
+    if second == "statements":
+        return STATEMENTS if reading or third == "verify" else STATEMENTS_WRITE
     return OTHER
 
 

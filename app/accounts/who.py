@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from fieldflux.app.problems import Refused
 
-SCOPES: tuple[str, ...] = ("read", "fields", "jobs", "admin")
+SCOPES: tuple[str, ...] = ("read", "fields", "jobs", "statements", "admin")
 ALL_SCOPES: frozenset[str] = frozenset(SCOPES)
 
 OPERATOR = "local"

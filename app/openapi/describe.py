@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from .shapes import SHAPES, ref
+from .statements import STATEMENT_SHAPES
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
@@ -59,6 +60,13 @@ ANSWERS: dict[str, str] = {
     "post /v1/calendar": "Calendar",
     "post /v1/soil/profile": "SoilProfile",
     "post /v1/soil/scenario": "SoilScenario",
+    "post /v1/statements": "Statement",
+    "get /v1/statements": "Statements",
+    "get /v1/statements/rulesets": "Rulesets",
+    "get /v1/statements/{statement}": "Statement",
+    "get /v1/statements/{statement}/verification": "Verification",
+    "post /v1/statements/verify": "Verification",
+    "get /.well-known/jwks.json": "Jwks",
     "post /v1/keys": "Key",
     "get /v1/keys": "Keys",
     "get /v1/keys/{key}": "Key",
@@ -95,7 +103,7 @@ def install(app: FastAPI) -> None:
 
 def add_shapes(document: dict[str, Any]) -> None:
     """Add the shapes to an OpenAPI document, in place."""
-    document.setdefault("components", {}).setdefault("schemas", {}).update(SHAPES)
+    document.setdefault("components", {}).setdefault("schemas", {}).update(SHAPES | STATEMENT_SHAPES)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             name = f"{method} {path}"

@@ -44,7 +44,7 @@ def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def thing(says: str, opt: dict[str, Schema] | None = None, **members: Schema) -> Schema:
+def thing(says: str, opt: dict[str, Schema] | None = None, /, **members: Schema) -> Schema:
     """An object; `members` are always there, `opt` are not."""
     return {"type": "object", "description": says, "properties": members | (opt or {}), "required": list(members)}
 

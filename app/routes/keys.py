@@ -43,7 +43,7 @@ class NewKey(BaseModel):
         default=("read",),
         max_length=20,
         description=f"What it allows: {', '.join(SCOPES)}. `read` gets, `fields` registers, `jobs` sends long work, "
-        "`admin` makes keys.",
+        "`statements` makes carbon statements, `admin` keys.",
         examples=[["read", "fields"]],
     )
     days: int | None = Field(default=365, ge=1, le=LONGEST_DAYS, description="Days until it expires; null for never.")

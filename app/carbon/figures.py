@@ -1,0 +1,341 @@
+"""The numbers of a statement: changes of soil carbon of each field and of all, tonnes of carbon, with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from fieldflux.app.problems import Refused, problem_of
+from fieldflux.models.card import Card
+from fieldflux.models.variables import VARIABLES
+from numpy.typing import NDArray
+
+from .asked import Scenarios, StatementAsk
+from .evidence import CHANGE, skill_of
+from .land import Parcel, refused
+from .uncertainty import Correlation, of_difference, of_members, over_fields, over_years
+
+if TYPE_CHECKING:
+    from fieldflux.app.collection import Feature
+    from fieldflux.app.workspace import Place, Workspace
+
+Floats = NDArray[np.float64]
+Z90 = 1.6448536269514722
+"""Half a 90 % interval in standard errors."""
+
+
+class NotYet(ValueError):
+    """The store lacks values that are too many to be computed while the caller waits. asked, chunks: what to queue."""
+
+    code = "not-computed-yet"
+
+    def __init__(self, detail: str, asked: Any, chunks: Sequence[tuple[int, int, int]]) -> None:
+        super().__init__(detail)
+        self.members: Mapping[str, object] = {}
+        self.asked, self.chunks = asked, chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A field's account, tonnes of carbon; positive: the soil gains.
+
+    gain: of the period, or of the project over the baseline. baseline, project: change of each since now; stock: now.
+    errors: [Y] standard errors of each year that data tell of, of one course; members: [M] the gain by each member, or
+    empty. shares: flag of the model -> share of the covered area. yields: tonnes of carbon harvested, by year.
+    """
+
+    parcel: Parcel
+    gain: float
+    errors: Floats
+    members: Floats
+    area_ha: float
+    covered_ha: float
+    coverage: float
+    cells: int
+    valid: float
+    flags: tuple[str, ...]
+    notes: tuple[str, ...]
+    shares: Mapping[str, float]
+    baseline: float | None = None
+    project: float | None = None
+    stock: float | None = None
+    yields: Sequence[Mapping[str, Any]] = ()
+    crops: Sequence[Mapping[str, Any]] = ()
+
+    def error(self, correlation: Correlation) -> float:
+        """Standard error of the gain."""
+        return float(np.hypot(self.told(correlation), of_members(self.members)))
+
+    def told(self, correlation: Correlation) -> float:
+        """Its part that measurements tell of; of a difference, with the errors of both scenarios (Eq 60-61)."""
+        error = over_years(self.errors, correlation.years)
+        return error if self.project is None else of_difference(error, correlation.scenarios)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All fields of a statement. variable: what changed. basis: sentences on what the errors rest on."""
+
+    place: Place
+    fields: tuple[Figures, ...]
+    variable: str
+    basis: tuple[str, ...]
+    origin: tuple[str, ...]
+    snapshot: str | None
+    changed: tuple[str, ...] = ()
+
+    @property
+    def gain(self) -> float:
+        return float(sum(f.gain for f in self.fields))
+
+    @property
+    def yields(self) -> bool:
+        """Whether every field has yields."""
+        return all(f.yields for f in self.fields)
+
+    def error(self, correlation: Correlation) -> float:
+        """Standard error of the sum: members are summed first; what measurements tell of, by the correlation."""
+        told = np.array([f.told(correlation) for f in self.fields])
+        places = np.array([f.parcel.place for f in self.fields])
+        return float(np.hypot(over_fields(told, places, correlation), of_members(self.members)))
+
+    def printed_error(self, correlation: Correlation) -> float:
+        """The same as Eq 64 has it: fields independent of each other."""
+        return float(np.sqrt(sum(f.error(correlation) ** 2 for f in self.fields)))
+
+    @property
+    def members(self) -> Floats:
+        """[M] the sum by each member."""
+        return np.sum([f.members for f in self.fields], axis=0) if self.fields[0].members.size else np.empty(0)
+
+
+def account(workspace: Workspace, ask: StatementAsk, found: Sequence[Parcel]) -> Account:
+    """Work out a statement's numbers. Raises Refused, NotYet, and what series and scenarios raise."""
+    return _scenarios(workspace, ask, found, ask.scenario) if ask.scenario else _period(workspace, ask, found)
+
+
+def card_of(workspace: Workspace, ask: StatementAsk) -> Card:
+    """The card of the model that is meant. Raises Refused (unknown-model), UnknownModel."""
+    from fieldflux.app.soil import answers_soil, card_for
+
+    if ask.scenario is not None:
+        return card_for(workspace, ask.model, answers_soil, "the change of soil carbon under a scenario")
+    card = workspace.card(ask.model) if ask.model else workspace.place(ask.cube, "").card
+    if CHANGE not in card.outputs:
+        raise Refused("unknown-model", f"The model '{card.id}' does not give {VARIABLES[CHANGE].long_name}.")
+    return card
+
+
+# Two scenarios
+
+
+def _scenarios(workspace: Workspace, ask: StatementAsk, found: Sequence[Parcel], asked: Scenarios) -> Account:
+    from fieldflux.app.answer import asked_of
+    from fieldflux.app.ask import About
+    from fieldflux.app.soil import stocks_of
+    from fieldflux.models.contract import Responds
+    from fieldflux.tiles.bounds import logarithm_of
+    from fieldflux.tiles.caveats import FLAGS, model_flag
+    from fieldflux.tiles.question import cover_of
+    from fieldflux.tiles.scenario import CHANGES, members_of
+
+    card = card_of(workspace, ask)
+    about = About(variables=stocks_of(card), step="year", cube=ask.cube, model=card.id)
+    place, source, request = asked_of(workspace, about)
+    model = workspace.model(card.id)
+    if not isinstance(model, Responds):
+        raise Refused("unknown-model", f"The model '{card.id}' answers no scenarios of soil carbon.")
+    changed, error = asked.changed(), skill_of(card).error
+    stock = f"soc_{asked.depth_cm}"
+    variable = CHANGES[stock]
+    # A difference of nothing has no error.
+    of_year = error if changed and error is not None else 0.0
+    accounts: list[Figures] = []
+    rejected: list[dict[str, Any]] = []
+    for parcel in found:
+        try:
+            cover = cover_of(replace(request, geometry=parcel.shape), source)
+        except ValueError as wrong:
+            problem = problem_of(wrong)
+            if problem is None or ask.geometry is not None:
+                raise
+            rejected.append({"index": parcel.index, "id": parcel.id, "problem": problem.body(_at(parcel))})
+            continue
+        base = members_of(model, place.cube, source, cover, asked.of(asked.baseline))
+        project = members_of(model, place.cube, source, cover, asked.of(asked.project))
+        tonnes = cover.covered_m2 * base.valid / 1e6
+        by_member = (project.stocks[variable][:, -1] - base.stocks[variable][:, -1]) * tonnes
+        if not np.isfinite(by_member).all():
+            rejected.append(_without(parcel, f"no cell of it has a value of {VARIABLES[variable].long_name}"))
+            continue
+        flags = [*cover.flags, "whole_record", *(["partly_valid"] if base.valid < 1 - 1e-9 else [])]
+        flags += ["middle_value"] if logarithm_of(stock) in card.intervals else []
+        flags += ["synthetic_inputs"] if place.cube.synthetic else []
+        shares = {**base.flags, **project.flags}
+        accounts.append(
+            Figures(
+                parcel,
+                float(by_member.mean()),
+                np.full(asked.years, of_year * tonnes),
+                by_member,
+                cover.geodesic_area_ha,
+                cover.covered_m2 / 1e4,
+                cover.covered_fraction,
+                cover.cells,
+                base.valid,
+                tuple(flags),
+                (*(FLAGS[flag] for flag in flags), *(model_flag(name) for name in sorted(shares))),
+                {name: round(share, 6) for name, share in sorted(shares.items())},
+                float(base.stocks[variable][:, -1].mean() * tonnes),
+                float(project.stocks[variable][:, -1].mean() * tonnes),
+                float(base.stocks[stock][:, 0].mean() * tonnes),
+            )
+        )
+    if rejected:
+        raise refused(rejected)
+    spread = f"The spread of {card.members} members, each with the same parameters in both scenarios (Eq 65-69)."
+    return Account(
+        place,
+        tuple(accounts),
+        variable,
+        (spread, *_of_card(card, changed)),
+        ("computed for this statement from the cube",),
+        None,
+        tuple(changed),
+    )
+
+
+def _of_card(card: Card, changed: Sequence[str]) -> tuple[str, ...]:
+    skill = skill_of(card)
+    if not changed:
+        return ("The scenarios are the same: their difference is nothing, without error.",)
+    if skill.error is None:
+        return ("No error against measurements: the card has none, so the standard error is too small.",)
+    return (
+        f"{skill.error:.4g} gC m-2 yr-1 of each scenario, the largest RMSE of yearly change on the card "
+        f"({skill.split}); of their difference by Eq 60-61.",
+    )
+
+
+# A period of the record
+
+
+def _period(workspace: Workspace, ask: StatementAsk, found: Sequence[Parcel]) -> Account:
+    from fieldflux.app.ask import Ask
+    from fieldflux.app.collection import collection, features_of
+
+    card = card_of(workspace, ask)
+    names = (CHANGE, *(("yield",) if "yield" in card.outputs else ()))
+    series = Ask(
+        features=tuple(parcel.feature for parcel in found),
+        years=ask.years,
+        variables=names,
+        step="year",
+        level=0.9,
+        cube=ask.cube,
+        model=card.id,
+    )
+    asked = collection(workspace, series)
+    features = features_of(asked)
+    late = [f for f in features if f.problem and f.problem.kind.slug == "not-computed-yet"]
+    if late and late[0].problem:
+        raise NotYet(late[0].problem.detail, asked, sorted({chunk for f in late for chunk in f.chunks}))
+    failed = [
+        {"index": p.index, "id": p.id, "problem": f.problem.body(_at(p))}
+        for p, f in zip(found, features, strict=True)
+        if f.problem is not None
+    ]
+    if failed and ask.geometry is not None and (alone := features[0].problem):
+        raise Refused(alone.kind.slug, alone.detail, **alone.members)
+    if failed:
+        raise refused(failed)
+    error, conformal = skill_of(card).error, _has_rule(features)
+    accounts, rejected = [], []
+    for parcel, feature in zip(found, features, strict=True):
+        made = _of_period(parcel, feature, asked.place, 0.0 if conformal or error is None else error)
+        if made is None:
+            rejected.append(_without(parcel, f"it has years without a value of {VARIABLES[CHANGE].long_name}"))
+        else:
+            accounts.append(made)
+    if rejected:
+        raise refused(rejected)
+    first = next(f.series for f in features if f.series is not None)
+    return Account(
+        asked.place,
+        tuple(accounts),
+        CHANGE,
+        _period_basis(card, conformal),
+        tuple(sorted({f.series.origin for f in features if f.series is not None})),
+        first.snapshot or None,
+    )
+
+
+def _has_rule(features: Sequence[Feature]) -> bool:
+    """Whether all intervals rest on held-out sites."""
+    values = [f.series.annual[CHANGE] for f in features if f.series is not None]
+    return all(v.basis and all(b.method == "conformal" for b in v.basis) for v in values)
+
+
+def _period_basis(card: Card, conformal: bool) -> tuple[str, ...]:
+    if conformal:
+        rule = card.intervals[CHANGE]["year"]
+        kept = "" if rule.reaches(0.9) else " Too few for 90 %: the largest of their scores is taken."
+        return (f"Half the 90 % interval of each year / {Z90:.4f}; calibrated at {rule.groups} held-out groups.{kept}",)
+    spread = f"The spread of {card.members} members in each year."
+    skill = skill_of(card)
+    if skill.error is None:
+        return (spread, "No error against measurements: the card has none, so the standard error is too small.")
+    return (spread, f"{skill.error:.4g} gC m-2 in each year, the largest RMSE on the card ({skill.split}).")
+
+
+def _of_period(parcel: Parcel, feature: Feature, place: Place, error: float) -> Figures | None:
+    from fieldflux.app.answer import as_answer
+
+    assert feature.series is not None
+    series, body = feature.series, as_answer(place, feature.series)
+    v, cover = series.annual[CHANGE], series.coverage
+    if v.total is None or not np.isfinite(v.total).all():
+        return None
+    spread = np.zeros(len(v.total))
+    if v.total_low is not None and v.total_high is not None:
+        spread = (v.total_high - v.total_low) / (2 * Z90)
+    told = error * cover.covered_m2 * v.valid_fraction / 1e6
+    yields: list[Mapping[str, Any]] = []
+    if "yield" in series.annual:
+        of = series.annual["yield"]
+        ends = (of.total, of.total_low, of.total_high)
+        yields = [
+            {"year": year, **{end: _tonnes(column, i) for end, column in zip(("tc", "low", "high"), ends, strict=True)}}
+            for i, year in enumerate(series.years)
+        ]
+    return Figures(
+        parcel,
+        float(v.total.sum()),
+        np.hypot(spread, told),
+        np.empty(0),
+        cover.geodesic_area_ha,
+        cover.covered_m2 / 1e4,
+        cover.covered_fraction,
+        cover.cells,
+        float(v.valid_fraction.min()),
+        tuple(body["flags"]),
+        tuple(body["notes"]),
+        {name: told["share"] for name, told in body["model_flags"].items()},
+        yields=yields,
+        crops=body["crops"],
+    )
+
+
+def _at(parcel: Parcel) -> str:
+    return f"#/features/{parcel.index}"
+
+
+def _tonnes(column: Floats | None, at: int) -> float | None:
+    return None if column is None or not np.isfinite(column[at]) else round(float(column[at]), 6)
+
+
+def _without(parcel: Parcel, why: str) -> dict[str, Any]:
+    problem = {"type": "/problems/rejected-fields", "detail": f"The field {parcel.index + 1} cannot be counted: {why}."}
+    return {"index": parcel.index, "id": parcel.id, "problem": problem}
