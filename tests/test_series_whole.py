@@ -160,7 +160,7 @@ def test_damaged_or_lost_sums_are_not_used(
 def test_a_write_that_is_cut_short_leaves_no_sums_of_other_cells(
     cube: Cube, whole: Store, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fieldflux.tiles import store as module
+    from fieldflux.tiles import writing as module
 
     cover = coverage(EVERYTHING, GRID, cube.window, cube.mask())
     writer, block = open_store(copied), whole.blocks[0]

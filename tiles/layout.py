@@ -10,6 +10,7 @@ flags/2019/b016-039.npz           cells that the model flagged, by flag; not in 
 states/2019/b016-039.safetensors  the model's memory at the end of the year
 overlay/2019/                     chunks computed on demand, one file each for days and years; not in 2019/
 sums/2019/                        of whole chunks, in blocks and on demand: see `chunksums`; not in earlier stores
+series/2019/                      gpp, ra and rh once more, cut for series: see `squares`; not in earlier stores
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from .pyramid import levels_of
 
 DAYS_IN_CHUNK = 61
 DAYS_IN_SHARD = 366
+SQUARE = 4
 LEVEL_DAYS_IN_CHUNK = 16
 LEVEL_DAYS_IN_SHARD = 368
 FLUXES = ("gpp", "ra", "rh", "reco", "nee")
@@ -71,9 +73,14 @@ class Layout:
 
     @property
     def square(self) -> int:
-        """Cells on a side of the squares, four in a row of a chunk, whose whole years series are made from."""
+        """Cells on a side of the squares whose whole years series are made from."""
         n = self.grid.chunk
-        return n // 4 if n % 4 == 0 else n
+        return SQUARE if n % SQUARE == 0 else n
+
+    @property
+    def series_daily(self) -> tuple[str, ...]:
+        """What is kept a second time, cut for series: all that series of fluxes are made of."""
+        return MEMBER_DAYS if set(MEMBER_DAYS) <= set(self.daily) else ()
 
     @property
     def chunks(self) -> tuple[int, int]:
@@ -129,8 +136,9 @@ def overlay_group(layout: Layout, year: int) -> Files:
         ("members_", layout.member_daily, layout.member_yearly, layout.members),
     ):
         if daily:
-            k = len(daily) * members
-            cut = (1, DAYS_IN_CHUNK, n, n), (k, DAYS_IN_SHARD, n, n)
+            k, side = len(daily) * members, layout.square
+            inner = (members, DAYS_IN_SHARD, side, side) if name else (1, DAYS_IN_CHUNK, n, n)
+            cut = inner, (k, DAYS_IN_SHARD, n, n)
             dims = ("variable", "time", "y", "x")
             about = {"variables": list(daily), "scale_factors": [step_of(v) for v in daily], "members": members}
             group.array(f"{name}daily", (k, days, rows, cols), "int16", dims, about, *cut)
@@ -155,6 +163,19 @@ def sums_group(layout: Layout, year: int, quantities: Sequence[tuple[str, str, i
     shape, kind = (q, days, rows, cols), "int32"
     group.array("blocks", shape, kind, dims, about, (1, DAYS_IN_SHARD, k, k), (q, DAYS_IN_SHARD, k, k))
     group.array("chunks", shape, kind, dims, about, (q, DAYS_IN_SHARD, 1, 1))
+    group.files["zarr.json"] = _json(_group({}))
+    return group.files
+
+
+def series_group(layout: Layout, year: int) -> Files:
+    """Metadata of a year's fluxes, cut for series: `blocks`, a file a block; `chunks`, a file a chunk on demand."""
+    group = _Writer()
+    (rows, cols), days, names = layout.window.shape, days_in(year), layout.series_daily
+    about = {"variables": list(names), "scale_factors": [step_of(v) for v in names], "_FillValue": FILL}
+    dims, k, side = ("variable", "time", "y", "x"), len(names), layout.square
+    for name, n in (("blocks", layout.grid.block), ("chunks", layout.grid.chunk)):
+        cut = (k, DAYS_IN_SHARD, side, side), (k, DAYS_IN_SHARD, n, n)
+        group.array(name, (k, days, rows, cols), "int16", dims, about, *cut)
     group.files["zarr.json"] = _json(_group({}))
     return group.files
 

@@ -1,0 +1,194 @@
+"""Whole years of small squares of cells, of which series of fields are made.
+
+A square of 4 x 4 cells and a year is one piece of a file: of the mean of gpp, ra and rh together in `series/`, and of
+all members of each of them in `2019/members/`. A field of 65 ha lies in three such squares; of the chunks that maps are
+drawn from, twenty times as many cells would be decoded for it. Other variables, and what was stored before there was
+`series/`, are cut out of those chunks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .damage import bad_metadata, damaged
+from .layout import DAYS_IN_SHARD, shards
+from .packing import FILL, Counts
+from .pieces import Cutting, DamagedShard, read_boxes, read_squares_at
+from .shards import array_metadata
+from .site import Site
+from .view import Opened, View
+from .windows import Ask, daily_ask
+
+Integers: TypeAlias = NDArray[np.int64]
+Place: TypeAlias = tuple[int, int]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """A year of a small square of cells. row0, col0: its first cell; cells: [c] which of those asked for lie in it.
+
+    counts: of each variable [member, 366 days, y, x]; of the mean, one member. Kept for others: not to be written to.
+    """
+
+    row0: int
+    col0: int
+    cells: Integers
+    counts: tuple[Counts, ...]
+
+
+def read_squares(
+    site: Site, view: View, variables: Sequence[str], rows: Integers, cols: Integers, year: int, members: bool
+) -> Iterator[Square]:
+    """As `Store.read_squares`."""
+    for name in variables:
+        site.require(name, daily=True)
+        if members:
+            site.require_member_days(name)
+    side, n, window = site.layout.square, site.grid.chunk, site.window
+    of = slice(0, site.members) if members else None
+    asks = [daily_ask(site, name, year, slice(0, DAYS_IN_SHARD), 0, of) for name in variables]
+    order = np.lexsort((cols // side, rows // side, cols // n, rows // n))
+    squares = [
+        (int(rows[cells[0]]) // side * side, int(cols[cells[0]]) // side * side, cells)
+        for cells in np.split(order, _starts(rows[order] // side, cols[order] // side))
+    ]
+    for (i, j), group in groupby(squares, lambda s: ((s[0] - window.row0) // n, (s[1] - window.col0) // n)):
+        of_chunk = list(group)
+        places = [(row0, col0) for row0, col0, _ in of_chunk]
+        counts = None if members else _from_series(site, view, variables, year, i, j, places)
+        if counts is None:
+            counts = list(zip(*(_from_days(site, view, ask, i, j, places) for ask in asks), strict=True))
+        for (row0, col0, cells), of_square in zip(of_chunk, counts, strict=True):
+            yield Square(row0, col0, cells, of_square)
+
+
+def _starts(*keys: Integers) -> NDArray[np.intp]:
+    """Where sorted cells begin another square: at least one of the keys changes."""
+    changed = np.zeros(keys[0].size - 1, bool)
+    for key in keys:
+        changed |= np.diff(key) != 0
+    return np.flatnonzero(changed) + 1
+
+
+def _from_series(
+    site: Site, view: View, variables: Sequence[str], year: int, i: int, j: int, places: Sequence[Place]
+) -> list[tuple[Counts, ...]] | None:
+    """Counts of each variable of each square of the chunk (i, j), from what is cut for series; None without it."""
+    names, opened = site.layout.series_daily, view.opened
+    if not set(variables) <= set(names):
+        return None
+    n, k = site.grid.chunk, site.grid.block // site.grid.chunk
+    chunks = view.chunks.get(year)
+    if view.has_block(year, i // k, j // k):
+        at, shard, size = f"series/{year}/blocks", (i // k, j // k), site.grid.block
+    elif chunks is not None and chunks[i, j]:
+        at, shard, size = f"series/{year}/chunks", (i, j), n
+    else:
+        return None
+    origin = (site.window.row0 + shard[0] * size, site.window.col0 + shard[1] * size)
+    keys = [(at, *place) for place in places]
+    found = [opened.squares.find(key) for key in keys]
+    missing = [m for m, counts in enumerate(found) if counts is None]
+    if missing:
+        try:
+            cutting = _cutting(site, opened, at)
+            if cutting.squares != site.layout.square:
+                return None
+            read = _pieces(site, opened, at, shard, cutting, [places[m] for m in missing], origin)
+        except FileNotFoundError:
+            return None
+        except (DamagedShard, OSError, ValueError, KeyError, TypeError) as error:
+            # A second copy: the days themselves are there.
+            log.warning("What is cut for series in %s is damaged, days are read instead: %s.", site.path / at, error)
+            return None
+        for m, counts in zip(missing, read, strict=True):
+            opened.squares.put(keys[m], counts, int(counts.nbytes))
+            found[m] = counts
+    which = [names.index(name) for name in variables]
+    return [tuple(counts[w : w + 1] for w in which) for counts in found]
+
+
+def _from_days(site: Site, view: View, ask: Ask, i: int, j: int, places: Sequence[Place]) -> list[Counts]:
+    """Years [member, day, y, x] of squares of the chunk (i, j), by their first cells."""
+    k, opened = site.grid.block // site.grid.chunk, view.opened
+    chunks = view.chunks.get(ask.year)
+    if view.has_block(ask.year, i // k, j // k):
+        at, shard, index, origin = ask.array, (i // k, j // k), ask.index, site.chunk_window(i // k * k, j // k * k)
+    elif chunks is not None and chunks[i, j]:
+        first = ask.overlay_index[0]
+        lead = first if isinstance(first, slice) else slice(first, first + 1)
+        at, shard, index, origin = ask.overlay, (i, j), (lead, ask.overlay_index[1]), site.chunk_window(i, j)
+    else:
+        side, (*lead_, days) = site.layout.square, ask.index
+        members = site.members if lead_ else 1
+        return [np.full((members, days.stop, side, side), FILL, np.int16) for _ in places]
+    keys = [(at, index[0].start if len(index) > 1 else 0, row0, col0) for row0, col0 in places]
+    found: list[Counts | None] = [opened.squares.find(key) for key in keys]
+    missing = [m for m, counts in enumerate(found) if counts is None]
+    if missing:
+        some = [places[m] for m in missing]
+        read = _days(site, opened, at, shard, index, (origin.row0, origin.col0), some)
+        for m, counts in zip(missing, read, strict=True):
+            year = counts if counts.ndim == 4 else counts[None]
+            opened.squares.put(keys[m], year, int(year.nbytes))
+            found[m] = year
+    return [counts for counts in found if counts is not None]
+
+
+def _days(
+    site: Site,
+    opened: Opened,
+    at: str,
+    shard: Place,
+    index: tuple[slice, ...],
+    origin: Place,
+    places: Sequence[Place],
+) -> list[Counts]:
+    try:
+        cutting = _cutting(site, opened, at)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise bad_metadata(site, at, str(error)) from error
+    side, name = site.layout.square, f"{at}/{shards(len(cutting.shape), *shard)}"
+    try:
+        if cutting.squares == side:
+            return _pieces(site, opened, at, shard, cutting, places, origin)
+        boxes = [
+            (*index, slice(r - origin[0], r - origin[0] + side), slice(c - origin[1], c - origin[1] + side))
+            for r, c in places
+        ]
+        found, table = read_boxes(site.path / name, cutting, boxes, opened.indexes.find(name))
+    except FileNotFoundError as error:
+        raise damaged(site, name, "it is not there") from error
+    except DamagedShard as error:
+        raise damaged(site, name, str(error)) from error
+    opened.indexes.put(name, table, int(table.table.nbytes))
+    return found
+
+
+def _pieces(
+    site: Site, opened: Opened, at: str, shard: Place, cutting: Cutting, places: Sequence[Place], origin: Place
+) -> list[Counts]:
+    """Squares that are pieces of a shard. Raises FileNotFoundError, DamagedShard."""
+    name, side = f"{at}/{shards(len(cutting.shape), *shard)}", cutting.squares
+    known = opened.indexes.find(name)
+    inside = [((r - origin[0]) // side, (c - origin[1]) // side) for r, c in places]
+    found, index = read_squares_at(site.path / name, cutting, inside, known)
+    if index is not known:
+        opened.indexes.put(name, index, int(index.table.nbytes))
+    return found
+
+
+def _cutting(site: Site, opened: Opened, at: str) -> Cutting:
+    found = opened.cuttings.get(at)
+    if found is None:
+        found = opened.cuttings[at] = Cutting.of(array_metadata(site.path / at))
+    return found
