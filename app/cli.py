@@ -401,7 +401,7 @@ def experiment(
         str,
         typer.Argument(
             help="What to do: small-samples, ablation, synthetic; binn-recovery, binn-blocks, "
-            "binn-sampler, binn-longterm; crop-noise, crop-scarcity, crop-transfer."
+            "binn-sampler, binn-longterm; crop-noise, crop-scarcity, crop-transfer, crop-schedules, crop-truth."
         ),
     ],
     data: Data = None,
@@ -437,8 +437,9 @@ def experiment(
     switches. synthetic: against the process models that taught it. binn-recovery: are known parameters of the soil
     found again? binn-blocks: against simpler methods at held-out soils. binn-sampler: against Bayesian inference at
     measured soils, in processes and time. binn-longterm: soil carbon of long-term experiments, from the native state
-    through cultivation. crop-...: hybrid crop models under noise, with few seasons, at unseen places. Stopped with
-    Ctrl-C, the same command goes on.
+    through cultivation. crop-noise, crop-scarcity, crop-transfer: hybrid crop models under noise, with few
+    seasons, at unseen places of a known truth; crop-truth: grow that truth of all seeds before; crop-schedules: how
+    rates and steps were chosen. Stopped with Ctrl-C, the same command goes on.
 
     Example: `fieldflux experiment small-samples --data ../shared/data --work work --out experiments`
     """
@@ -459,8 +460,9 @@ def experiment(
             made = binn_experiment(name, _given(data), work / name, out, chosen, quick, told)
         elif of_crops:
             from .crop.experiments import crop_experiment
+            from .crop.twincard import add_to_card
 
-            made = crop_experiment(name, work / name, out, chosen, quick, told)
+            made = crop_experiment(name, work / "crop", out, chosen, quick, told)
         else:
             folder = teaching or work / "teaching"
             made = make(name, _given(data), work, out, chosen, folder, told, workers, quick, given)
