@@ -30,6 +30,7 @@ from .small_cube import build_small
 COMMANDS = (
     "serve",
     "verify",
+    "keys link",
     "statements keys",
     "statements renew-key",
     "run",

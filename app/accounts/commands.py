@@ -49,6 +49,41 @@ def create(
     typer.echo(text)
 
 
+@keys_app.command("link")
+def link(
+    name: Annotated[str, typer.Argument(help="Who has it, or what for.")],
+    tenant: Annotated[str, typer.Option(help="Whose fields and limits it has.")] = "local",
+    door: Annotated[
+        list[str] | None,
+        typer.Option(help="What it is for: maps, fields, series, stac. Repeatable.", show_default="maps"),
+    ] = None,
+    days: Annotated[int, typer.Option(help="Days until it expires.", min=1)] = 30,
+    server: Annotated[str, typer.Option(help="Address of the server, as its users see it.")] = "http://localhost:8000",
+    home: Home = None,
+) -> None:
+    """Make a link for QGIS and other programs that cannot send a key: addresses that read, and end.
+
+    `fieldflux keys list` shows it, `fieldflux keys revoke` ends it.
+
+    Example: `fieldflux keys link "QGIS, Anna" --tenant acme --door maps --door stac --days 90`
+    """
+    from fieldflux.app.database import Database, database_url
+
+    from .doors import addresses
+    from .keys import Hasher, create_link
+    from .secret import secret_of
+    from .tokens import Signer
+
+    settings = _settings(home)
+    secret = secret_of(settings.home, settings.secret.get_secret_value())
+    database = Database(database_url(settings.database_url, settings.home))
+    key, token = create_link(database, Hasher(secret), Signer(secret), tenant, name, door or ["maps"], days)
+    database.close()
+    typer.echo(f"{key.id} of '{key.tenant}': {', '.join(key.doors)}; expires {(key.expires or '')[:10]}.", err=True)
+    for what, address in addresses(server, key.doors, token).items():
+        typer.echo(f"{what}\t{address}")
+
+
 @keys_app.command("list")
 def list_keys(tenant: OneTenant = "", home: Home = None) -> None:
     """List keys, with their state and when each was last used.

@@ -88,8 +88,10 @@ class Gate:
         try:
             if key:
                 found = await ring.by_key(key)
-            elif token and rule.token and scope["method"] in ("GET", "HEAD"):
+            elif token and rule.door and scope["method"] in ("GET", "HEAD"):
                 found = await ring.by_token(token)
+                if rule.door not in found.doors:
+                    raise _other_door(rule, found)
             else:
                 raise _no_key(rule, token, scheme)
         except BadKey as error:
@@ -172,13 +174,25 @@ def too_much(verdict: Verdict, cost: float, allowances: Allowances) -> Refused:
 
 def _no_key(rule: Rule, token: str, scheme: str) -> Refused:
     if token:
-        sentence = "A token in the address is for the GET of map tiles only. Send a key in the header Authorization."
+        sentence = "A token in the address is for the GET of maps and catalogues. This needs a key, in a header."
     elif scheme:
         sentence = f"The header Authorization is 'Bearer ff_…'; the scheme '{scheme[:20]}' is none of this server."
     else:
         sentence = f"This needs a key with the scope '{rule.scope}': send it as `Authorization: Bearer ff_…`."
     error = Refused("no-key", sentence)
     error.headers = {"WWW-Authenticate": _REALM}
+    return error
+
+
+def _other_door(rule: Rule, found: Caller) -> Refused:
+    error = Refused(
+        "missing-scope",
+        f"This needs a link for {rule.door}; this one is for {' and '.join(sorted(found.doors))}. POST /v1/links makes "
+        f"another.",
+        scope=rule.scope,
+        door=rule.door,
+    )
+    error.headers = {"WWW-Authenticate": f'{_REALM}, error="insufficient_scope", scope="{rule.scope}"'}
     return error
 
 

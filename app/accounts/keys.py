@@ -22,7 +22,8 @@ from fieldflux.app.ids import new_id
 from fieldflux.app.problems import Refused
 
 from .secret import Secret
-from .who import SCOPES
+from .tokens import Signer
+from .who import DOORS, LINK, SCOPES
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 PREFIX = "ff_"
 TENANT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 LONGEST_DAYS = 3660
+LONGEST_LINK = 366
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _BODY, _CHECK = 52, 8
@@ -49,6 +51,11 @@ class Key:
     expires: str | None
     revoked: str | None
     last_used: str | None
+
+    @property
+    def doors(self) -> tuple[str, ...]:
+        """What the links are for, where the key is one: nobody has its text, only tokens that were signed with it."""
+        return tuple(scope.removeprefix(LINK) for scope in self.scopes if scope.startswith(LINK))
 
     def state(self, now: str) -> str:
         """ "active", "expired" or "revoked", at a time as `utc_now` writes it."""
@@ -98,6 +105,33 @@ def create(
 
     Raises Refused (invalid-request) for a tenant, name, scope or number of days that cannot be; DatabaseFault.
     """
+    return _make(database, hasher, tenant, name, check_scopes(scopes), days)
+
+
+def create_link(
+    database: Database, hasher: Hasher, signer: Signer, tenant: str, name: str, doors: Iterable[str], days: int
+) -> tuple[Key, str]:
+    """Make a link, and its token: a key of its own whose text nobody gets, so that it is listed, counted and revoked as
+    keys are. doors: what it is for (`who.DOORS`). days: until it expires.
+
+    Raises Refused (invalid-request), DatabaseFault.
+    """
+    given = set(doors)
+    unknown = sorted(given - set(DOORS))
+    if unknown or not given:
+        what = f"'{unknown[0][:40]}' is not one" if unknown else "none is given"
+        raise Refused("invalid-request", f"A link is for {', '.join(DOORS)}; {what}.", allowed=list(DOORS))
+    if not 1 <= days <= LONGEST_LINK:
+        raise Refused("invalid-request", f"A link expires after 1 to {LONGEST_LINK} days; given: {days} days.")
+    scopes = ("read", *(f"{LINK}{door}" for door in DOORS if door in given))
+    key, _ = _make(database, hasher, tenant, name, scopes, days)
+    assert key.expires is not None
+    return key, signer.token(key.id, int(datetime.fromisoformat(key.expires).timestamp()))
+
+
+def _make(
+    database: Database, hasher: Hasher, tenant: str, name: str, chosen: tuple[str, ...], days: int | None
+) -> tuple[Key, str]:
     from .tables import keys
 
     if not re.fullmatch(TENANT, tenant):
@@ -105,7 +139,6 @@ def create(
             "invalid-request",
             f"A tenant's name is 1 to 64 letters, digits, '.', '_' and '-', as in acme-farms; given: '{tenant[:80]}'.",
         )
-    chosen = check_scopes(scopes)
     if not name.strip() or len(name) > 200 or not name.isprintable():
         raise Refused("invalid-request", "A key's name is 1 to 200 characters, and tells what it is for.")
     if days is not None and not 1 <= days <= LONGEST_DAYS:
@@ -199,7 +232,8 @@ def as_json(key: Key) -> dict[str, Any]:
         "tenant": key.tenant,
         "name": key.name,
         "hint": f"{key.hint}…",
-        "scopes": list(key.scopes),
+        "scopes": [scope for scope in key.scopes if not scope.startswith(LINK)],
+        "link": list(key.doors) or None,
         "state": key.state(utc_now()),
         "created": key.created,
         "expires": key.expires,

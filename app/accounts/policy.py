@@ -20,21 +20,26 @@ class Rule:
     """What holds for an address.
 
     kind: class of routes; empty for pages and signs of life, which are neither counted nor limited. scope: what a key
-    needs; empty for open addresses. cost: units that any request costs. token: whether a signed token in the address
-    is enough.
+    needs; empty for open addresses. cost: units that any request costs. door: which signed tokens in the address are
+    enough to read (`who.DOORS`); empty for none.
     """
 
     kind: str
     scope: str
     cost: float = 1.0
-    token: bool = False
+    door: str = ""
 
 
 OPEN = Rule("", "", 0.0)
-TILE = Rule("tile", "read", 1.0, token=True)
-NUMBERS = Rule("tile", "read", 4.0, token=True)
+TILE = Rule("tile", "read", 1.0, "maps")
+NUMBERS = Rule("tile", "read", 4.0, "maps")
+FIELD_TILE = Rule("tile", "read", 1.0, "fields")
 SERIES = Rule("series", "read")
 OTHER = Rule("other", "read")
+MAPS = Rule("other", "read", 1.0, "maps")
+CATALOGUE = Rule("other", "read", 1.0, "stac")
+EDR = Rule("series", "read", 1.0, "series")
+EDR_FIELDS = Rule("series", "read", 1.0, "fields")
 KEYS = Rule("other", "admin")
 METRICS = Rule("", "admin", 0.0)
 FIELDS_READ = Rule("fields", "read")
@@ -99,17 +104,19 @@ def _of(method: str, second: str, third: str, path: str) -> Rule:
         return SERIES
     if second == "fields":
         if third == "tiles":
-            return TILE
+            return FIELD_TILE
         if path.endswith("/series"):
             return SERIES
         return FIELDS_READ if reading else FIELDS_WRITE
     if second == "jobs":
         return JOBS_READ if reading else JOBS_WRITE
     if second == "ogc":
-        return TILE if "/tiles/" in path else OTHER
+        return TILE if "/tiles/" in path else MAPS
     if second == "edr":
-        return SERIES
-    if second == "keys":
+        return EDR_FIELDS if "/locations" in path else EDR
+    if second == "stac" or (second in ("models", "cubes") and third):
+        return CATALOGUE
+    if second in ("keys", "links"):
         return KEYS
     if second == "stores":
         return STORES

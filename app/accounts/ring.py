@@ -20,7 +20,7 @@ from fieldflux.app.database import Database, DatabaseFault
 from .keys import Hasher, Key, by_hash, by_id
 from .secret import Secret
 from .tokens import Signer
-from .who import Caller
+from .who import SHORT_DOORS, Caller
 
 log = logging.getLogger("fieldflux")
 
@@ -64,7 +64,7 @@ class Ring:
         return Caller(key.tenant, key.id, seen.scopes)
 
     async def by_token(self, text: str) -> Caller:
-        """The caller of a signed token: it reads, as its key does. Raises BadKey, DatabaseFault."""
+        """The caller of a signed token: it reads, as its key does, what it is for. Raises BadKey, DatabaseFault."""
         said = self.signer.read(text)
         if said is None:
             raise BadKey("The token is not one of this server's. POST /v1/tokens makes one.")
@@ -73,7 +73,8 @@ class Ring:
             raise BadKey("The token has expired. POST /v1/tokens makes another.")
         seen = await self._look(id, partial(by_id, self.database, id))
         key = self._good(seen)
-        return Caller(key.tenant, key.id, seen.scopes & {"read"}, text)
+        doors = frozenset(key.doors) or SHORT_DOORS
+        return Caller(key.tenant, key.id, seen.scopes & {"read"}, text, doors)
 
     def forget(self) -> None:
         """Ask the database again for every key: one of them was changed."""

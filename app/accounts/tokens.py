@@ -1,6 +1,7 @@
-"""Signed tokens: what a map puts into the addresses of its tiles instead of a key. They read, and last an hour at most.
+"""Signed tokens: what a map puts into the addresses of its tiles instead of a key. They read, and end.
 
 A token holds the id of the key it was made with, and a time; a signature keeps both as they are. It falls with its key.
+One made with a key lasts an hour at most; a link (`keys.create_link`) has a key of its own, and lasts as long as that.
 """
 
 from __future__ import annotations

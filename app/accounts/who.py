@@ -11,6 +11,14 @@ from fieldflux.app.problems import Refused
 SCOPES: tuple[str, ...] = ("read", "fields", "jobs", "statements", "admin")
 ALL_SCOPES: frozenset[str] = frozenset(SCOPES)
 
+DOORS: tuple[str, ...] = ("maps", "fields", "series", "stac")
+"""What a token in an address can be for: maps (tiles, legends, TileJSON, WMTS, OGC API - Tiles), registered fields
+(vector tiles, EDR locations), series (EDR), the STAC catalogue."""
+SHORT_DOORS: frozenset[str] = frozenset({"maps", "fields"})
+"""What a token that lasts an hour at most is for."""
+LINK = "link:"
+"""Before a door, among the scopes of a key that is a link."""
+
 OPERATOR = "local"
 """The tenant of whoever runs the server: what was registered without accounts is theirs, and they may make keys for
 other tenants."""
@@ -20,13 +28,14 @@ other tenants."""
 class Caller:
     """Whose request this is. tenant: every row of theirs carries it. key: id of the key, empty with accounts off.
 
-    token: the signed token that was given in the address instead of a key, or empty.
+    token: the signed token that was given in the address instead of a key, or empty. doors: what that is for.
     """
 
     tenant: str
     key: str
     scopes: frozenset[str]
     token: str = ""
+    doors: frozenset[str] = frozenset()
 
     @property
     def is_operator(self) -> bool:

@@ -13,6 +13,7 @@ from fieldflux.app.picture import default_of, style_names, style_of, when_of
 from fieldflux.app.workspace import Place
 from fieldflux.models.variables import Variable
 
+from .links import with_token
 from .matrices import MERCATOR, SIDE, mercator
 from .places import id_of
 from .tilesets import limits
@@ -25,8 +26,11 @@ FORMATS: dict[str, Format] = {"image/png": "png", "image/webp": "webp"}
 PREFIXES = {"": WMTS, "ows": OWS, "xlink": XLINK, "xsi": XSI}
 
 
-def capabilities(root: str, legends: str, layers: Sequence[tuple[Place, Variable]], statement: str) -> bytes:
-    """The document. root: address of the WMTS. legends: address of legends, `…/v1/legend`."""
+def capabilities(
+    root: str, legends: str, layers: Sequence[tuple[Place, Variable]], statement: str, token: str = ""
+) -> bytes:
+    """The document. root: address of the WMTS. legends: address of legends, `…/v1/legend`. token: that all addresses
+    carry."""
     for prefix, uri in PREFIXES.items():
         ElementTree.register_namespace(prefix, uri)
     top = ElementTree.Element(
@@ -44,6 +48,10 @@ def capabilities(root: str, legends: str, layers: Sequence[tuple[Place, Variable
         _layer(contents, root, legends, place, v)
     _matrix_set(contents)
     _add(top, _wmts("ServiceMetadataURL"), None, {f"{{{XLINK}}}href": f"{root}/1.0.0/WMTSCapabilities.xml"})
+    for element in top.iter() if token else ():
+        for name in (f"{{{XLINK}}}href", "template"):
+            if name in element.attrib:
+                element.attrib[name] = with_token(element.attrib[name], token)
     ElementTree.indent(top, " ")
     return _bytes(top)
 

@@ -72,6 +72,7 @@ ANSWERS: dict[str, str] = {
     "get /v1/keys/{key}": "Key",
     "delete /v1/keys/{key}": "Key",
     "post /v1/tokens": "Token",
+    "post /v1/links": "Link",
     "get /v1/edr/collections/{collection}/locations": "FeatureCollection",
     "get /v1/edr/collections/{collection}/position": "Series",
     "get /v1/edr/collections/{collection}/area": "Series",

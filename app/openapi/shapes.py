@@ -380,6 +380,15 @@ SHAPES: dict[str, Schema] = {
     "Key": KEY,
     "Keys": page(ref("Key"), "Keys"),
     "Token": thing("A token for the addresses of map tiles", token=TEXT, expires=TIME, scopes=NAMES),
+    "Link": thing(
+        "A link: a token for addresses, and the addresses to begin with",
+        id=TEXT,
+        name=TEXT,
+        link=said(NAMES, "What it is for"),
+        token=TEXT,
+        expires=TIME,
+        addresses=by_name(URL),
+    ),
     "Usage": thing("What was asked for, day by day", items=many(ANY), total=ANY, costs=ANY, first=DAY, last=DAY),
     "Alive": thing("The process answers", status=TEXT),
     "Ready": thing(

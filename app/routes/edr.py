@@ -8,8 +8,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
 from fieldflux.app.database import database_of
 from fieldflux.app.ogc import edr
+from fieldflux.app.ogc.links import linked
 from fieldflux.app.ogc.places import place_of, places
-from fieldflux.app.reply import as_json, cached, workspace_of
+from fieldflux.app.reply import as_json, workspace_of
 from fieldflux.app.routes.fields import Reader
 from fieldflux.app.routes.series import answer_to
 from pydantic import BaseModel, Field
@@ -65,22 +66,22 @@ def _root(request: Request) -> str:
 
 @router.get("", summary="Landing page of the EDR interface")
 async def edr_landing(request: Request) -> Response:
-    return cached(request, edr.landing(_root(request), str(request.base_url).rstrip("/")))
+    return linked(request, edr.landing(_root(request), str(request.base_url).rstrip("/")))
 
 
 @router.get("/conformance", summary="Classes of EDR that this interface is tested for")
 async def edr_conformance(request: Request) -> Response:
-    return cached(request, {"conformsTo": list(edr.CONFORMANCE)})
+    return linked(request, {"conformsTo": list(edr.CONFORMANCE)})
 
 
 @router.get("/collections", summary="EDR collections: a cube and a model each")
 async def edr_collections(request: Request) -> Response:
-    return cached(request, edr.collections(_root(request), list(places(workspace_of(request)))))
+    return linked(request, edr.collections(_root(request), list(places(workspace_of(request)))))
 
 
 @router.get("/collections/{collection}", summary="An EDR collection, with its parameters and queries")
 async def edr_collection(request: Request, collection: Collection) -> Response:
-    return cached(request, edr.collection(_root(request), place_of(workspace_of(request), collection)))
+    return linked(request, edr.collection(_root(request), place_of(workspace_of(request), collection)))
 
 
 @router.get(

@@ -10,10 +10,11 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fieldflux.app.accounts import keys as ring_keys
 from fieldflux.app.accounts.access import Access
-from fieldflux.app.accounts.keys import LONGEST_DAYS, TENANT, Hasher
+from fieldflux.app.accounts.doors import addresses
+from fieldflux.app.accounts.keys import LONGEST_DAYS, LONGEST_LINK, TENANT, Hasher
 from fieldflux.app.accounts.secret import secret_of
 from fieldflux.app.accounts.tokens import LONGEST_MINUTES, Signer
-from fieldflux.app.accounts.who import OPERATOR, SCOPES, Caller, lacking, needs
+from fieldflux.app.accounts.who import DOORS, OPERATOR, SCOPES, Caller, lacking, needs
 from fieldflux.app.database import database_of
 from fieldflux.app.paging import Cursor, PageLimit, from_cursor, page
 from fieldflux.app.reply import as_json, workspace_of
@@ -47,6 +48,27 @@ class NewKey(BaseModel):
         examples=[["read", "fields"]],
     )
     days: int | None = Field(default=365, ge=1, le=LONGEST_DAYS, description="Days until it expires; null for never.")
+    tenant: str = Field(
+        default="",
+        pattern=rf"^$|^{TENANT}$",
+        description=f"Another tenant, for keys of the operator's own (`{OPERATOR}`); yours if empty.",
+    )
+
+
+class NewLink(BaseModel):
+    """A link to be made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=200, description="Who has it, or what for.", examples=["QGIS, Anna"])
+    doors: tuple[str, ...] = Field(
+        default=("maps",),
+        max_length=20,
+        description=f"What it is for: {', '.join(DOORS)}. `maps`: tiles, legends, TileJSON, WMTS, OGC API - Tiles; "
+        "`fields`: vector tiles and EDR locations of your fields; `series`: EDR; `stac`: the catalogue.",
+        examples=[["maps", "stac"]],
+    )
+    days: int = Field(default=30, ge=1, le=LONGEST_LINK, description="Days until it expires.")
     tenant: str = Field(
         default="",
         pattern=rf"^$|^{TENANT}$",
@@ -115,6 +137,29 @@ async def revoke(request: Request, who: Admin, key: KeyId) -> Response:
 
 
 @router.post(
+    "/links",
+    summary="A link for GIS programs, which cannot send a key: a token for the addresses of maps and catalogues",
+    status_code=201,
+    response_class=Response,
+    responses={201: {"content": {"application/json": {}}, "description": "`token`, shown this once, and addresses"}},
+)
+async def link(request: Request, who: Admin, given: NewLink) -> Response:
+    """Addresses with `?token=` open in QGIS and other programs; those in their answers carry it on. A link only reads
+    what it is for, shows no key, and ends. GET /v1/keys lists it, DELETE /v1/keys/{id} revokes it."""
+    tenant = _tenant(who, given.tenant)
+    hasher, database = _hasher(request), database_of(request)
+    signer = Signer(hasher.secret)
+
+    def work() -> tuple[ring_keys.Key, str]:
+        return ring_keys.create_link(database, hasher, signer, tenant, given.name, given.doors, given.days)
+
+    key, text = await to_thread.run_sync(work)
+    root = str(request.base_url).rstrip("/")
+    told = {**ring_keys.as_json(key), "token": text, "addresses": addresses(root, key.doors, text)}
+    return as_json(told, 201, {**_NEVER, "Location": f"/v1/keys/{key.id}"})
+
+
+@router.post(
     "/tokens",
     summary="A token for the addresses of map tiles",
     status_code=201,
@@ -122,8 +167,9 @@ async def revoke(request: Request, who: Admin, key: KeyId) -> Response:
     responses={201: {"content": {"application/json": {}}, "description": "`token`, for `?token=`, and when it ends"}},
 )
 async def token(request: Request, who: Reader, given: NewToken | None = None) -> Response:
-    """For map programs that cannot send a header: `?token=` with tiles, legends, WMTS and TileJSON, whose addresses
-    then carry it on. It reads, for an hour at most, and falls with the key that it was made with."""
+    """For map programs that cannot send a header: `?token=` with tiles, legends, TileJSON, WMTS and OGC API - Tiles,
+    whose addresses then carry it on. It reads, for an hour at most, and falls with the key that it was made with.
+    POST /v1/links makes one that lasts longer."""
     asked = given or NewToken()
     until = int(time.time()) + 60 * asked.minutes
     access: Access = request.app.state.access

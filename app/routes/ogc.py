@@ -8,11 +8,12 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fieldflux.app.drawn import TileAsk, drawn
 from fieldflux.app.look import OgcTileQuery
 from fieldflux.app.ogc import matrices, tilesets
+from fieldflux.app.ogc.links import linked
 from fieldflux.app.ogc.places import layer_of, places
 from fieldflux.app.ogc.times import period_name
 from fieldflux.app.picture import default_of, style_of, when_of
 from fieldflux.app.problems import Refused
-from fieldflux.app.reply import cached, workspace_of
+from fieldflux.app.reply import workspace_of
 from fieldflux.models.variables import VARIABLES
 
 router = APIRouter(prefix="/v1/ogc", tags=["OGC API – Tiles"])
@@ -30,34 +31,34 @@ def _root(request: Request) -> str:
 
 @router.get("", summary="Landing page (OGC API – Common)")
 async def ogc_landing(request: Request) -> Response:
-    return cached(request, tilesets.landing(_root(request), str(request.base_url).rstrip("/")))
+    return linked(request, tilesets.landing(_root(request), str(request.base_url).rstrip("/")))
 
 
 @router.get("/conformance", summary="Classes of OGC standards that this interface is tested for")
 async def ogc_conformance(request: Request) -> Response:
-    return cached(request, tilesets.conformance())
+    return linked(request, tilesets.conformance())
 
 
 @router.get("/collections", summary="Collections: a variable of a cube and a model each")
 async def ogc_collections(request: Request) -> Response:
     layers = [(place, VARIABLES[name]) for place in places(workspace_of(request)) for name in place.card.outputs]
-    return cached(request, tilesets.collections(_root(request), layers))
+    return linked(request, tilesets.collections(_root(request), layers))
 
 
 @router.get("/collections/{collection}", summary="A collection")
 async def ogc_collection(request: Request, collection: Collection) -> Response:
-    return cached(request, tilesets.collection(_root(request), *layer_of(workspace_of(request), collection)))
+    return linked(request, tilesets.collection(_root(request), *layer_of(workspace_of(request), collection)))
 
 
 @router.get("/collections/{collection}/{kind}/tiles", summary="Tilesets of a collection")
 async def ogc_tilesets(request: Request, collection: Collection, kind: Kind) -> Response:
-    return cached(request, tilesets.tilesets(_root(request), *layer_of(workspace_of(request), collection), kind))
+    return linked(request, tilesets.tilesets(_root(request), *layer_of(workspace_of(request), collection), kind))
 
 
 @router.get("/collections/{collection}/{kind}/tiles/{matrix_set}", summary="A tileset")
 async def ogc_tileset(request: Request, collection: Collection, kind: Kind, matrix_set: SetName) -> Response:
     place, v = layer_of(workspace_of(request), collection)
-    return cached(request, tilesets.tileset(_root(request), place, v, kind, matrix_set))
+    return linked(request, tilesets.tileset(_root(request), place, v, kind, matrix_set))
 
 
 @router.get(
@@ -107,12 +108,12 @@ async def ogc_tile(
 
 @router.get("/tileMatrixSets", summary="Tile matrix sets")
 async def ogc_matrix_sets(request: Request) -> Response:
-    return cached(request, tilesets.matrix_sets(_root(request)))
+    return linked(request, tilesets.matrix_sets(_root(request)))
 
 
 @router.get("/tileMatrixSets/{matrix_set}", summary="A tile matrix set")
 async def ogc_matrix_set(request: Request, matrix_set: SetName) -> Response:
     """The cells' own set is that of the default cube's grid."""
     if matrix_set == matrices.MERCATOR:
-        return cached(request, matrices.mercator())
-    return cached(request, matrices.cells(workspace_of(request).cube().grid))
+        return linked(request, matrices.mercator())
+    return linked(request, matrices.cells(workspace_of(request).cube().grid))

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from fieldflux.app.ogc import stac
+from fieldflux.app.ogc.links import linked
 from fieldflux.app.ogc.places import place_of, places
-from fieldflux.app.reply import cached, workspace_of
+from fieldflux.app.reply import workspace_of
 
 router = APIRouter(prefix="/v1/stac", tags=["STAC"])
 
@@ -18,7 +19,7 @@ def _roots(request: Request) -> tuple[str, str]:
 
 @router.get("", summary="STAC catalogue")
 async def stac_catalog(request: Request) -> Response:
-    return cached(request, stac.catalog(*_roots(request), list(places(workspace_of(request)))))
+    return linked(request, stac.catalog(*_roots(request), list(places(workspace_of(request)))))
 
 
 @router.get("/collections", summary="STAC collections: a cube and a model each")
@@ -27,7 +28,7 @@ async def stac_collections(request: Request) -> Response:
     root, api = _roots(request)
     listed = [stac.collection(root, api, place, workspace.store(place)) for place in places(workspace)]
     links = [{"href": f"{root}/collections", "rel": "self", "type": "application/json"}]
-    return cached(request, {"collections": listed, "links": links})
+    return linked(request, {"collections": listed, "links": links})
 
 
 @router.get("/collections/{collection}", summary="A STAC collection, with datacube, projection and render extensions")
@@ -37,4 +38,4 @@ async def stac_collection(
 ) -> Response:
     workspace = workspace_of(request)
     place = place_of(workspace, collection)
-    return cached(request, stac.collection(*_roots(request), place, workspace.store(place)))
+    return linked(request, stac.collection(*_roots(request), place, workspace.store(place)))

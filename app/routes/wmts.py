@@ -8,12 +8,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fieldflux.app.drawn import Format, TileAsk, drawn
 from fieldflux.app.look import Look
 from fieldflux.app.ogc import capabilities
+from fieldflux.app.ogc.links import linked_xml, token_of
 from fieldflux.app.ogc.matrices import MERCATOR
 from fieldflux.app.ogc.places import layer_of
 from fieldflux.app.ogc.times import period_name
 from fieldflux.app.picture import default_of, style_of, when_of
 from fieldflux.app.problems import problem_of
-from fieldflux.app.reply import tagged, workspace_of
+from fieldflux.app.reply import workspace_of
 from fieldflux.models.variables import VARIABLES
 
 router = APIRouter(prefix="/v1/wmts", tags=["WMTS"])
@@ -134,7 +135,8 @@ def _capabilities(request: Request, cube: str, model: str) -> Response:
     root = str(request.url_for("wmts"))
     legends = str(request.url_for("legend", name="gpp", format="png")).removesuffix("/gpp.png")
     layers = [(place, VARIABLES[name]) for name in place.card.outputs]
-    return tagged(request, capabilities.capabilities(root, legends, layers, place.cube.statement), "application/xml")
+    made = capabilities.capabilities(root, legends, layers, place.cube.statement, token_of(request))
+    return linked_xml(request, made)
 
 
 def _ask_of(request: Request, keys: dict[str, str]) -> TileAsk:
