@@ -20,6 +20,7 @@ FAMILIES: MappingProxyType[str, str] = MappingProxyType(
         "binn": "fieldflux.models.hybrids.binn.model",
         "agroecosystem": "fieldflux.models.processes.agroecosystem.model",
         "kgml": "fieldflux.models.kgml.model",
+        "crop": "fieldflux.models.hybrids.crop.model",
     }
 )
 

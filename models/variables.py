@@ -105,6 +105,12 @@ def _crop_and_soil() -> list[Variable]:
                  "leaf_area_index", (0, 6), "greens", 0.0005),
         Variable("biomass", "carbon in living biomass above ground", CARBON_STOCK, "day", "last", 0, 4000, "",
                  None, (0, 900), "greens", 0.2),
+        Variable("grain", "carbon in the grain of a standing crop", CARBON_STOCK, "day", "last", 0, 2500, "",
+                 None, (0, 500), "greens", 0.2),
+        Variable("stage", "development stage: 0 sown, 1 flowering, 2 mature", "1", "day", "last", 0, 2, "0 without a "
+                 "crop", None, (0, 2), "viridis", 0.0001),
+        Variable("water_stress", "water stress: share of the crop's demand for water that the soil cannot meet", "1",
+                 "day", "mean", 0, 1, "1 is drought", None, (0, 0.6), "heat", 0.0001),
         Variable("soc", "organic carbon in soil and residue, 0-30 cm", CARBON_STOCK, "day", "last", 0, 60000, "",
                  "soil_mass_content_of_carbon", (3000, 12000), "soil", 2.0, 0),
         Variable("yield", "harvested carbon", CARBON_YEAR, "year", "sum", 0, 2500, "leaving the field is positive",

@@ -58,6 +58,7 @@ MODEL_FLAGS: MappingProxyType[str, str] = MappingProxyType(
         "gpp_missing": "Given gross primary production was missing on some days; the model filled them with its own.",
         "not_cropland": "Tillage and residue are of crops; here, where none are grown, they change nothing.",
         "crop_failed": "Simulated growth gave no harvest to speak of: the crop failed, in the model or in truth.",
+        "unripe": "In the simulation the crop was not mature on its day of harvest; the yield is what stood then.",
         "weather_outside_domain": "On some days, weather lay outside the range that the model was trained on.",
     }
 )
