@@ -39,61 +39,50 @@ def sums_of_cells(
     start = first.timetuple().tm_yday - 1
     if rows.size:
         for square in store.read_squares(names, rows, cols, first.year, of_members):
-            side = square.counts[0].shape[-1]
+            side = square.counts[0].shape[1]
             own, weight = owner[square.cells], weights[square.cells]
             at = (rows[square.cells] - square.row0) * side + cols[square.cells] - square.col0
-            counts = [c.reshape(*c.shape[:2], -1) for c in square.counts]
+            counts = [c.reshape(c.shape[0], side * side, -1) for c in square.counts]
             ends = [0, *(np.flatnonzero(np.diff(own)) + 1).tolist(), own.size] if owners > 1 else [0, own.size]
             for a, b in pairwise(ends):
-                spread = np.zeros(side * side)
-                spread[at[a:b]] = weight[a:b]
                 if len(names) == 1:
-                    _add(counts[0], spread, start, sums[own[a]])
+                    _add(counts[0], at[a:b], weight[a:b], start, sums[own[a]])
                 else:
-                    _add_three(counts[0], counts[1], counts[2], spread, start, sums[own[a]])
+                    _add_three(counts[0], counts[1], counts[2], at[a:b], weight[a:b], start, sums[own[a]])
     # Polygon by polygon a copy where there are many, so that what one answer keeps does not hold all the others.
     each = [of_one if owners == 1 else of_one.copy() for of_one in sums]
     return [tuple(DailySums(s[:-1], s[-1]) for s in of_one) for of_one in each]
 
 
-# Compiled, and without the interpreter's lock. counts: [member, day, cell]; weights: [cell], also of cells outside, 0:
-# eight by eight cells in a row are faster than the few of them that a field has. sums: [member, variable + 1, day], the
-# weights last; start: the first day of the sums among those of the counts.
+# Compiled, without the interpreter's lock. counts: [member, cell, day]; of the cells `at`, with their weights. sums:
+# [member, variable + 1, day], the weights last; start: the first day of the sums among those of the counts. Days lie
+# behind each other, so that several are added at once.
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})  # type: ignore[untyped-decorator]
-def _add(counts: Any, weights: Any, start: int, sums: Any) -> None:
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[untyped-decorator]
+def _add(counts: Any, at: Any, weights: Any, start: int, sums: Any) -> None:
     for m in range(sums.shape[0]):
-        for d in range(sums.shape[2]):
-            day = counts[m, start + d]
-            total = 0.0
-            valid = 0.0
-            for e in range(weights.size):
-                c = day[e]
-                w = weights[e] if c != FILL else 0.0
-                total += w * c
-                valid += w
-            sums[m, 0, d] += total
-            sums[m, 1, d] += valid
+        total, valid = sums[m, 0], sums[m, 1]
+        for e in range(at.size):
+            year, weight = counts[m, at[e], start:], weights[e]
+            for d in range(sums.shape[2]):
+                c = year[d]
+                w = weight if c != FILL else 0.0
+                total[d] += w * c
+                valid[d] += w
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})  # type: ignore[untyped-decorator]
-def _add_three(i: Any, j: Any, k: Any, weights: Any, start: int, sums: Any) -> None:
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[untyped-decorator]
+def _add_three(i: Any, j: Any, k: Any, at: Any, weights: Any, start: int, sums: Any) -> None:
     for m in range(sums.shape[0]):
-        for d in range(sums.shape[2]):
-            day_i, day_j, day_k = i[m, start + d], j[m, start + d], k[m, start + d]
-            total_i = 0.0
-            total_j = 0.0
-            total_k = 0.0
-            valid = 0.0
-            for e in range(weights.size):
-                a, b, c = day_i[e], day_j[e], day_k[e]
-                w = weights[e] if a != FILL and b != FILL and c != FILL else 0.0
-                total_i += w * a
-                total_j += w * b
-                total_k += w * c
-                valid += w
-            sums[m, 0, d] += total_i
-            sums[m, 1, d] += total_j
-            sums[m, 2, d] += total_k
-            sums[m, 3, d] += valid
+        total_i, total_j, total_k, valid = sums[m, 0], sums[m, 1], sums[m, 2], sums[m, 3]
+        for e in range(at.size):
+            year_i, year_j, year_k = i[m, at[e], start:], j[m, at[e], start:], k[m, at[e], start:]
+            weight = weights[e]
+            for d in range(sums.shape[2]):
+                a, b, c = year_i[d], year_j[d], year_k[d]
+                w = weight if a != FILL and b != FILL and c != FILL else 0.0
+                total_i[d] += w * a
+                total_j[d] += w * b
+                total_k[d] += w * c
+                valid[d] += w

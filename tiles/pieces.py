@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .shards import NOWHERE
+from .shards import NOWHERE, days_last
 
 RESIDUE = 0x48674BC7
 """CRC-32C of any bytes that their own CRC-32C follows, little end first (RFC 3720, B.4, has the inverted one)."""
@@ -36,12 +37,20 @@ class Cutting:
     inner: tuple[int, ...]
     dtype: np.dtype[Any]
     fill: int
+    days_last: bool = False
+    """Whether, in a chunk, the days [.., day, y, x] are kept as [.., y, x, day]."""
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The shape of a chunk as it is kept."""
+        return (self.inner[0], *self.inner[2:], self.inner[1]) if self.days_last else self.inner
 
     @property
     def squares(self) -> int:
-        """Cells on a side of its chunks, where these are cut in the last two dimensions only; else 0."""
+        """Cells on a side of its chunks, where these are cut in the last two dimensions only and their days are kept
+        last; else 0."""
         (*lead, rows, cols), (*all_of, _, _) = self.inner, self.outer
-        return rows if lead == all_of and rows == cols else 0
+        return rows if self.days_last and lead == all_of and rows == cols else 0
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Cutting:
@@ -51,7 +60,8 @@ class Cutting:
             raise ValueError("the array has no shards")
         outer, inner = metadata["chunk_grid"]["configuration"]["chunk_shape"], codec["configuration"]["chunk_shape"]
         kind = np.dtype(metadata["data_type"]).newbyteorder("<")
-        return cls(tuple(metadata["shape"]), tuple(outer), tuple(inner), kind, int(metadata["fill_value"]))
+        last = days_last(codec["configuration"]["codecs"])
+        return cls(tuple(metadata["shape"]), tuple(outer), tuple(inner), kind, int(metadata["fill_value"]), last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +86,30 @@ def read_boxes(
         for n, box in enumerate(boxes):
             alone = _only_chunk(box, cutting)
             if alone is not None and index.table[alone][0] != NOWHERE:
-                whole = np.empty(cutting.inner, cutting.dtype)
+                whole = np.empty(cutting.kept, cutting.dtype)
                 _decode(file.fileno(), index.table[alone], whole)
-                found.append(whole)
+                found.append(_in_order(whole, cutting))
                 continue
             found.append(np.full([s.stop - s.start for s in box], cutting.fill, cutting.dtype))
             spans = [range(s.start // c, (s.stop - 1) // c + 1) for s, c in zip(box, cutting.inner, strict=True)]
             for at in product(*spans):
                 lying.setdefault(at, []).append(n)
         # One buffer for all: pieces of this size that are taken and given back are page faults, each time.
-        chunk = np.empty(cutting.inner, cutting.dtype)
+        buffer = np.empty(cutting.kept, cutting.dtype)
+        chunk = _in_order(buffer, cutting)
         for at, inside in lying.items():
             if index.table[at][0] == NOWHERE:
                 continue
-            _decode(file.fileno(), index.table[at], chunk)
+            _decode(file.fileno(), index.table[at], buffer)
             for n in inside:
                 into, out_of = _overlap(boxes[n], at, cutting)
                 found[n][into] = chunk[out_of]
     return found, index
+
+
+def _in_order(kept: NDArray[Any], cutting: Cutting) -> NDArray[Any]:
+    """A chunk as it is kept, in the order of the array's dimensions."""
+    return np.moveaxis(kept, -1, 1) if cutting.days_last else kept
 
 
 def _overlap(box: Box, at: tuple[int, ...], cutting: Cutting) -> tuple[Box, Box]:
@@ -113,7 +129,7 @@ def _only_chunk(box: Box, cutting: Cutting) -> tuple[int, ...] | None:
 def read_squares_at(
     path: Path, cutting: Cutting, places: Sequence[tuple[int, int]], known: Index | None
 ) -> tuple[list[NDArray[Any]], Index]:
-    """Whole chunks of a shard whose chunks are cut in the last two dimensions only, by their rows and columns in it.
+    """Whole chunks [.., y, x, day] of a shard that is cut in `squares`, by their rows and columns in it.
 
     Otherwise as `read_boxes`, which takes twice as long for each.
     """
@@ -124,9 +140,9 @@ def read_squares_at(
         for row, col in places:
             place = at[row, col]
             if place[0] == NOWHERE:
-                found.append(np.full(cutting.inner, cutting.fill, cutting.dtype))
+                found.append(np.full(cutting.kept, cutting.fill, cutting.dtype))
                 continue
-            whole = np.empty(cutting.inner, cutting.dtype)
+            whole = np.empty(cutting.kept, cutting.dtype)
             _decode(file.fileno(), place, whole)
             found.append(whole)
     return found, index
@@ -148,15 +164,23 @@ def _table(file: int, cutting: Cutting, stamp: tuple[int, int, int]) -> NDArray[
 
 
 def _decode(file: int, place: NDArray[np.uint64], into: NDArray[Any]) -> None:
-    from numcodecs import blosc
-
-    offset, size = (int(n) for n in place)
+    blosc = _blosc()
+    offset, size = place.tolist()
     packed = _checked_out(os.pread(file, size, offset), "chunk")
     try:
         # The checksum behind it stays: how long it is, blosc's own header says.
         blosc.decompress(packed, into)
     except (RuntimeError, ValueError) as error:
         raise DamagedShard(f"a chunk cannot be decoded: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def _blosc() -> Any:
+    from numcodecs import blosc
+
+    # Pieces are of 10 to 60 kB: to share one out between threads takes longer than to decode it.
+    blosc.use_threads = False
+    return blosc
 
 
 def _checked_out(blob: bytes, what: str) -> bytes:

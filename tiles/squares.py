@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 class Square:
     """A year of a small square of cells. row0, col0: its first cell; cells: [c] which of those asked for lie in it.
 
-    counts: of each variable [member, 366 days, y, x]; of the mean, one member. Kept for others: not to be written to.
+    counts: of each variable [member, y, x, 366 days]; of the mean, one member. Kept for others: not to be written to.
     """
 
     row0: int
@@ -118,7 +118,7 @@ def _from_series(
 
 
 def _from_days(site: Site, view: View, ask: Ask, i: int, j: int, places: Sequence[Place]) -> list[Counts]:
-    """Years [member, day, y, x] of squares of the chunk (i, j), by their first cells."""
+    """Years [member, y, x, day] of squares of the chunk (i, j), by their first cells."""
     k, opened = site.grid.block // site.grid.chunk, view.opened
     chunks = view.chunks.get(ask.year)
     if view.has_block(ask.year, i // k, j // k):
@@ -130,7 +130,7 @@ def _from_days(site: Site, view: View, ask: Ask, i: int, j: int, places: Sequenc
     else:
         side, (*lead_, days) = site.layout.square, ask.index
         members = site.members if lead_ else 1
-        return [np.full((members, days.stop, side, side), FILL, np.int16) for _ in places]
+        return [np.full((members, side, side, days.stop), FILL, np.int16) for _ in places]
     keys = [(at, index[0].start if len(index) > 1 else 0, row0, col0) for row0, col0 in places]
     found: list[Counts | None] = [opened.squares.find(key) for key in keys]
     missing = [m for m, counts in enumerate(found) if counts is None]
@@ -138,9 +138,8 @@ def _from_days(site: Site, view: View, ask: Ask, i: int, j: int, places: Sequenc
         some = [places[m] for m in missing]
         read = _days(site, opened, at, shard, index, (origin.row0, origin.col0), some)
         for m, counts in zip(missing, read, strict=True):
-            year = counts if counts.ndim == 4 else counts[None]
-            opened.squares.put(keys[m], year, int(year.nbytes))
-            found[m] = year
+            opened.squares.put(keys[m], counts, int(counts.nbytes))
+            found[m] = counts
     return [counts for counts in found if counts is not None]
 
 
@@ -171,7 +170,8 @@ def _days(
     except DamagedShard as error:
         raise damaged(site, name, str(error)) from error
     opened.indexes.put(name, table, int(table.table.nbytes))
-    return found
+    four = [counts if counts.ndim == 4 else counts[None] for counts in found]
+    return [np.ascontiguousarray(np.moveaxis(counts, 1, -1)) for counts in four]
 
 
 def _pieces(
