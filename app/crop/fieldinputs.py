@@ -56,12 +56,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class FieldInputs:
-    """C seasons of one crop. crop: whose tables LINTUL5 takes; weather is prepared for it. seasons.biomass: [C, steps]
+    """C seasons of one crop. crop: whose tables LINTUL5 takes; crops: [C] for whose
+    answer to day length the weather is prepared. seasons.biomass: [C, steps]
     the measurement nearest to each step's end, at most 2 days off. field: [C, 5] what networks also read: plants,
     rows, nitrogen given and in the soil, maturity group, scaled to about -1 to 1. given: the daily weather by name
     [C, D] as `prepare` takes it. names, places, experiments: [C]. notes: what was left out or estimated."""
 
     crop: Crop
+    crops: tuple[Crop, ...]
     seasons: Seasons
     measured: Measured
     field: Tensor
@@ -75,7 +77,8 @@ class FieldInputs:
         """Some of the seasons; the weather's rows stay as they are."""
         chosen = which.tolist()
         return replace(
-            self, seasons=self.seasons.of(which), measured=self.measured.of(which), field=self.field[which],
+            self, crops=tuple(self.crops[i] for i in chosen), seasons=self.seasons.of(which),
+            measured=self.measured.of(which), field=self.field[which],
             given={k: v[which] for k, v in self.given.items()}, names=tuple(self.names[i] for i in chosen),
             places=tuple(self.places[i] for i in chosen), experiments=tuple(self.experiments[i] for i in chosen),
         )  # fmt: skip
@@ -99,14 +102,14 @@ def field_inputs(seasons: Sequence[FieldSeason], *, damaged: bool = False, ameri
     given = {name: torch.stack([_row(s, name, days) for s in used]) for name in _WEATHER}
     given["latitude"] = torch.tensor([s.weather.latitude for s in used])
     own = [_crop_of(s, american) for s in used]
-    weather = _prepared(own, given)
+    weather = prepared(own, given)
     watered = [i for i, s in enumerate(used) if not s.irrigation_known]
     if watered:
         sow = [_day(s, s.sowing) for s in used]
         for i in watered:
             need = weather.columns[ETC, : weather.rows * weather.days].view(weather.days, weather.rows)[:, i]
             given["irrigation"][i] = as_needed(need, given["rain"][i], int(sow[i]))
-        weather = _prepared(own, given)
+        weather = prepared(own, given)
         notes.append(f"Watered as needed, amounts estimated: {', '.join(used[i].name for i in watered)}.")
     table = _table(own, used)
     sow_day = torch.tensor([_day(s, s.sowing) for s in used])
@@ -116,7 +119,7 @@ def field_inputs(seasons: Sequence[FieldSeason], *, damaged: bool = False, ameri
     spread = torch.stack([_measured(replace(s.biomass, mean=s.biomass.spread), s, days) for s in used])
     flowering, maturity = (torch.tensor([_day(s, getattr(s, n)) for s in used]) for n in ("flowering", "maturity"))
     measured = Measured(biomass, grain, lai, spread, flowering, maturity)
-    read, radiation = _read(given, sow_day.long(), days)
+    read, radiation = read_from_sowing(given, sow_day.long(), days)
     soil = statics(table, 45.0)
     soil[:, -1] = (given["latitude"] - 45.0) / 10.0
     group = [_group(s) for s in used]
@@ -132,7 +135,7 @@ def field_inputs(seasons: Sequence[FieldSeason], *, damaged: bool = False, ameri
         _by_step(measured.biomass, sow_day.long(), steps),
     )  # fmt: skip
     return FieldInputs(
-        crop, arrays, measured, field, given, tuple(s.name for s in used), tuple(s.place for s in used),
+        crop, tuple(own), arrays, measured, field, given, tuple(s.name for s in used), tuple(s.place for s in used),
         tuple(s.experiment for s in used), tuple(notes),
     )  # fmt: skip
 
@@ -194,8 +197,9 @@ def _group(season: FieldSeason) -> float | None:
     return maturity_group(season.cultivar, season.title) if season.crop == "soybean" else None
 
 
-def _prepared(own: Sequence[Crop], given: dict[str, Tensor]) -> Weather:
+def prepared(own: Sequence[Crop], given: dict[str, Tensor]) -> Weather:
     """Weather of rows whose crops differ in how they answer to day length, which is all in the weather."""
+    # [C] crops and the daily weather [C, D] by name, with latitude [C]
     columns = torch.empty(len(COLUMN), given["t_min"].shape[1], len(own))
     for crop in dict.fromkeys(own):
         which = torch.tensor([i for i, c in enumerate(own) if c is crop or c == crop])
@@ -249,7 +253,7 @@ def _measured(series: Series, season: FieldSeason, days: int) -> Tensor:
     return out
 
 
-def _read(given: dict[str, Tensor], sow: Tensor, days: int) -> tuple[Tensor, Tensor]:
+def read_from_sowing(given: dict[str, Tensor], sow: Tensor, days: int) -> tuple[Tensor, Tensor]:
     """Features [C, steps, FEATURES] and radiation [C, steps] from each season's sowing on; after the row's end its last
     day again."""
     steps = -(-days // DAYS)
