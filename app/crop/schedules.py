@@ -17,7 +17,7 @@ GRID: dict[str, tuple[tuple[float, int], ...]] = {
     "LINTUL5 calibrated": ((3e-2, 100), (1e-1, 100), (2e-1, 100)),
     "LSTM": ((2e-2, 400), (2e-2, 700), (1e-2, 700)),
     "LSTM pre-trained": ((1e-2, 250), (1e-2, 400), (2e-2, 250), (2e-2, 400)),
-    "LSTM with physics": ((1e-2, 400), (2e-2, 400)),
+    "LSTM with physics": ((1e-2, 400), (2e-2, 400), (1e-2, 700)),
     "LSTM to LINTUL5": ((3e-3, 150), (1e-2, 150), (2e-2, 150), (1e-2, 300)),
 }
 """(rate, steps) tried: few, since each is trained on every spare draw."""

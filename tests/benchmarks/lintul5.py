@@ -1,11 +1,11 @@
-"""LINTUL5 beside torchcrop, diffWOFOST, pcse and AquaCrop: seasons per CPU-second, memory, gradients.
+"""LINTUL5 beside torchcrop, diffWOFOST, pcse and AquaCrop: seasons per CPU-second, memory.
 
-python -m tests.benchmarks.lintul5 [--cells 8192] [--peer-cells 200] [--only speed|gradients]
+python -m tests.benchmarks.lintul5 [--cells 8192] [--peer-cells 200]
 
 One thread, CPU time. The peers come with the extra `peers`; one that is missing is said to be. torchcrop computes N, P
-and K and keeps all diagnostics where LINTUL5 here computes what the run asks for; the other peers are other models.
-The gradient table: grain at maturity by each parameter over 64 made-up years, the gradient averaged over a step of
-1 % against the finite difference of that step: means, and their correlation over the years.
+and K and keeps all diagnostics where LINTUL5 here computes what the run asks for; the other peers are other models:
+diffWOFOST potential growth of WOFOST 7.2 in double precision, pcse LINTUL3, AquaCrop the FAO's. Gradients: see
+`lintul5_gradients`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pathlib import Path
 
 import torch
 from fieldflux.models.processes.lintul5 import parameters as p_
-from fieldflux.models.processes.lintul5.crops import MAIZE, SOYBEAN, WINTER_WHEAT
+from fieldflux.models.processes.lintul5.crops import MAIZE
 from fieldflux.models.processes.lintul5.season import simulate
 from fieldflux.models.processes.lintul5.step import Variant
 from fieldflux.models.processes.lintul5.weather import prepare
 
 from tests.crop_weather import made_up, peer_model, peer_weather
-from tests.test_lintul5 import LATITUDE, slopes, sowing
 
+LATITUDE = 45.0
 WANTED = ("biomass", "lai", "grain")
 
 
@@ -173,51 +173,10 @@ def memory(what: str, cells: int) -> None:
     print(f"memory forward and back, {what}, {cells} cells: {grown / 1024:.0f} MB")
 
 
-def gradients() -> None:
-    head = [f"{name:>10s} {'difference':>11s} {'r':>7s}" for name in ("smooth", "hard")]
-    print(f"\n{'d grain':32s} {head[0]}   {head[1]}")
-    for crop in (MAIZE, SOYBEAN, WINTER_WHEAT):
-        weather = prepare(crop, latitude=LATITUDE, **made_up(64))  # type: ignore[arg-type]
-        for parameter in p_.LEARNED:
-            cells = []
-            for mode in ("smooth", "hard"):
-                a, b = slopes(crop, parameter.name, Variant(mode), weather, 64, 0.01)  # type: ignore[arg-type]
-                moves = float(a.std()) > 0.0 and float(b.std()) > 0.0
-                r = f"{float(torch.corrcoef(torch.stack([a, b]))[0, 1]):7.3f}" if moves else f"{'none':>7s}"
-                cells.append(f"{float(a.mean()):10.3g} {float(b.mean()):11.3g} {r}")
-            print(f"{crop.name:14s} {parameter.name:17s} {cells[0]}   {cells[1]}", flush=True)
-
-
-def peer_gradients(crops: tuple[str, ...] = ("maize", "winter_wheat"), cells: int = 64) -> None:
-    """d grain / d tsum1 in torchcrop, each of its modes, over a step of 1 %."""
-    for crop in (MAIZE, WINTER_WHEAT):
-        if crop.name not in crops:
-            continue
-        for smooth in (False, True):
-            model = peer_model(crop, LATITUDE, sowing(crop) + 1, "water", torch.float64, smooth)
-            weather = peer_weather(made_up(cells))
-            ends, slope = [], torch.zeros(cells)
-            for k in (-0.5, 0.0, 0.5):
-                value = torch.full((cells,), crop.tsum1 * (1.0 + 0.01 * k), dtype=torch.float64, requires_grad=k == 0.0)
-                model.crop_params.tsum1 = value
-                grain = model(weather, start_doy=1).yield_
-                if k == 0.0:
-                    (slope,) = torch.autograd.grad(grain.sum(), value)
-                else:
-                    ends.append(grain.detach())
-            difference = (ends[1] - ends[0]) / (0.01 * crop.tsum1)
-            r = float(torch.corrcoef(torch.stack([slope, difference]))[0, 1])
-            print(
-                f"torchcrop {crop.name} tsum1, {'smooth' if smooth else 'hard'}: {float(slope.mean()):.3g} "
-                f"against {float(difference.mean()):.3g}, r {r:.3f}", flush=True,
-            )  # fmt: skip
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=8192)
     parser.add_argument("--peer-cells", type=int, default=1000)
-    parser.add_argument("--only", choices=["speed", "gradients"])
     parser.add_argument("--memory", choices=["here", "torchcrop"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -226,14 +185,7 @@ def main() -> None:
     if given.memory:
         memory(given.memory, given.cells)
         return
-    if given.only != "gradients":
-        speed(given.cells, given.peer_cells)
-    if given.only != "speed":
-        gradients()
-        try:
-            peer_gradients()
-        except ImportError:
-            print("torchcrop is not installed")
+    speed(given.cells, given.peer_cells)
 
 
 if __name__ == "__main__":

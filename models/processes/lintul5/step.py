@@ -124,9 +124,13 @@ def build_step(crop: Crop, variant: Variant) -> Step:
         # -- water of the rooted zone
         depth, water, below = s[DEPTH], s[WATER], s[WATER_BELOW]
         deepest = o.least(p[p_.RDMCR], p[p_.RDMSO])
-        under = o.most(deepest - depth, 1e-4)
         content = water / (1000.0 * depth)
-        content_below = below / (1000.0 * under)
+        if variant.overshoot:
+            under = o.most(deepest - depth, 1e-4)
+            joined = s[DEEPENING] * below / under
+        else:  # the roots' last advance takes all that lies below, however little soil is left
+            under = o.most(deepest - depth, 0.0)
+            joined = below * o.least(s[DEEPENING] / o.most(under, 1e-9), 1.0)
         wilting, capacity, saturation = p[p_.WILTING], p[p_.CAPACITY], p[p_.SATURATION]
         available = o.most(water - 1000.0 * wilting * depth, 0.0)
         cm = 0.1 * w[w_.ETC]
@@ -168,7 +172,6 @@ def build_step(crop: Crop, variant: Variant) -> Step:
             o.less(percolates, space), zero, o.least(percolates - space, p[p_.KSUB] + space_below_to_saturation)
         )
         drains = o.where(o.less(passes, space_below), zero, o.least(passes - space_below, p[p_.KSUB]))
-        joined = 1000.0 * s[DEEPENING] * content_below
         wet_enough = held(o, 50.0 * drought, 0.0, 1.0) if smooth else o.where(o.less(drought, 0.01), zero, 1.0)
         if variant.overshoot:
             headroom = o.most(o.most(deepest, depth + 1e-4) - depth, 0.0)
