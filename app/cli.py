@@ -401,7 +401,8 @@ def experiment(
         str,
         typer.Argument(
             help="What to do: small-samples, ablation, synthetic; binn-recovery, binn-blocks, "
-            "binn-sampler, binn-longterm; crop-noise, crop-scarcity, crop-transfer, crop-schedules, crop-truth."
+            "binn-sampler, binn-longterm; crop-noise, crop-scarcity, crop-transfer, crop-schedules, crop-truth; "
+            "crop-fields, crop-fields-noise, crop-fields-scarcity."
         ),
     ],
     data: Data = None,
@@ -411,7 +412,8 @@ def experiment(
         Path | None,
         typer.Option(
             help="Recipe of the network (TOML).",
-            show_default="models/recipes/kgml-ag-carbon.toml; of binn-...: binn.toml, of crop-...: crop-twin.toml",
+            show_default="models/recipes/kgml-ag-carbon.toml; of binn-...: binn.toml, of crop-...: crop-twin.toml, "
+            "of crop-fields...: crop-fields.toml",
             dir_okay=False,
         ),
     ] = None,
@@ -427,6 +429,10 @@ def experiment(
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that share the work.", min=1)] = 2,
     quick: Annotated[bool, typer.Option(help="Minutes instead of half an hour; shows only that it runs.")] = False,
+    crop: Annotated[
+        Literal["maize", "soybean", "winter_wheat"] | None,
+        typer.Option(help="For crop-fields...: this crop alone.", show_default="all"),
+    ] = None,
     card: Annotated[
         Path | None, typer.Option(help="Checkpoint whose card gets the scores: models/checkpoints/NAME/VERSION.")
     ] = None,
@@ -439,7 +445,8 @@ def experiment(
     measured soils, in processes and time. binn-longterm: soil carbon of long-term experiments, from the native state
     through cultivation. crop-noise, crop-scarcity, crop-transfer: hybrid crop models under noise, with few
     seasons, at unseen places of a known truth; crop-truth: grow that truth of all seeds before; crop-schedules: how
-    rates and steps were chosen. Stopped with Ctrl-C, the same command goes on.
+    rates and steps were chosen. crop-fields, crop-fields-noise, crop-fields-scarcity: the same models on measured
+    field experiments, at places they did not learn from. Stopped with Ctrl-C, the same command goes on.
 
     Example: `fieldflux experiment small-samples --data ../shared/data --work work --out experiments`
     """
@@ -449,7 +456,8 @@ def experiment(
 
     of_binn = name.startswith("binn-")
     of_crops = name.startswith("crop-")
-    own = "binn" if of_binn else "crop-twin" if of_crops else "kgml-ag-carbon"
+    of_fields = name.startswith("crop-fields")
+    own = "binn" if of_binn else "crop-fields" if of_fields else "crop-twin" if of_crops else "kgml-ag-carbon"
     chosen = recipe or Path(f"models/recipes/{own}.toml")
     given = weights_given(weights or [])
     with _bar(name) as told:
@@ -458,6 +466,11 @@ def experiment(
             from .binn.experiments import binn_experiment
 
             made = binn_experiment(name, _given(data), work / name, out, chosen, quick, told)
+        elif of_fields:
+            from .crop.fieldcard import add_to_card
+            from .crop.fieldreport import field_experiment
+
+            made = field_experiment(name, _given(data), work / "crop-fields", out, chosen, crop, quick, told)
         elif of_crops:
             from .crop.experiments import crop_experiment
             from .crop.twincard import add_to_card
