@@ -222,4 +222,18 @@ STEPS: tuple[Step, ...] = (
         )
         """,
     ),
+    Step(
+        "pace of jobs",
+        """
+        CREATE TABLE job_paces (
+            name TEXT PRIMARY KEY,
+            batches BIGINT NOT NULL,
+            weight DOUBLE PRECISION NOT NULL,
+            measured DOUBLE PRECISION NOT NULL,
+            expected DOUBLE PRECISION NOT NULL,
+            logs DOUBLE PRECISION NOT NULL,
+            squares DOUBLE PRECISION NOT NULL
+        )
+        """,
+    ),
 )

@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from fieldflux.app.database import Database, DatabaseFault, database_url
 from fieldflux.app.carbon.tables import metadata as carbon
+from fieldflux.app.database import Database, DatabaseFault, database_url
 from fieldflux.app.fields.tables import metadata
 from fieldflux.app.ids import new_id, new_ids
+from fieldflux.app.jobs.tables import metadata as jobs
 from fieldflux.app.paging import from_cursor, to_cursor
 from fieldflux.app.problems import Refused
 from fieldflux.app.schema import STEPS
@@ -23,7 +24,7 @@ def test_steps_make_what_the_tables_declare(database: Database) -> None:
     database.check()
     with database.read() as connection:
         found = inspect(connection)
-        for table in (*metadata.tables.values(), *carbon.tables.values()):
+        for table in (*metadata.tables.values(), *carbon.tables.values(), *jobs.tables.values()):
             columns = {c["name"]: c for c in found.get_columns(table.name)}
             assert set(columns) == {c.name for c in table.columns}, table.name
             keys = found.get_pk_constraint(table.name)["constrained_columns"]

@@ -14,7 +14,7 @@ from fieldflux.app.database import Database
 from fieldflux.app.problems import Refused, problem_of
 from fieldflux.app.workspace import Place, Workspace
 
-from . import queue
+from . import pace, queue
 from .asked import BBox, ExportJob, FieldQuery, Job, RunJob, SeriesJob, about_of
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ START_SECONDS = 3.0
 class Plan:
     """A job that passed all checks. unit: what its items are. parts: items and what is given to each batch.
 
-    cost: what it takes, by name; `seconds` is None where nothing of the kind was ever measured here, and `note` says
-    so. rejected: features that will fail, with their problems.
+    cost: what it takes, by name; `seconds`, with its range, is None where nothing of the kind was ever measured here,
+    and `note` says so. rejected: features that will fail, with their problems.
     """
 
     unit: str
@@ -213,10 +213,10 @@ def _series(workspace: Workspace, database: Database, job: SeriesJob, rows: list
     seconds, size = _sampled(workspace, job, rows, cells_of)
     note = ""
     if compute:
-        pace = queue.rate(database, run_rate(place)) or store_rate(source.store)
-        if pace is None:
+        rate = queue.rate(database, run_rate(place)) or store_rate(source.store)
+        if rate is None:
             note = f"No run of {place.card.id} was measured here yet: how long it takes to compute is not known."
-        seconds = None if pace is None else (seconds or 0.0) + compute / pace
+        seconds = None if rate is None else (seconds or 0.0) + compute / rate
     cost = {
         "features": len(rows),
         "rejected": len(rejected),
@@ -226,19 +226,29 @@ def _series(workspace: Workspace, database: Database, job: SeriesJob, rows: list
         "values": values,
         "batches": len(parts),
         "bytes": size,
-        **_time(workspace, seconds, len(parts)),
+        **_time(workspace, database, job, place, request.step, seconds, parts),
         "note": note,
     }
     return Plan("features", parts, cost, rejected)
 
 
-def _time(workspace: Workspace, seconds: float | None, batches: int) -> dict[str, float | None]:
-    """Seconds of work, and of waiting for it with this server's workers."""
-    workers = max(1, min(workspace.settings.jobs.workers, batches))
-    return {
-        "work_seconds": None if seconds is None else round(seconds, 3),
-        "seconds": None if seconds is None else round(seconds / workers + START_SECONDS, 1),
-    }
+def _time(
+    workspace: Workspace,
+    database: Database,
+    job: Job,
+    place: Place,
+    step: str,
+    expected: float | None,
+    parts: Sequence[tuple[int, Any]],
+) -> dict[str, Any]:
+    """Seconds of work, and of waiting for it with this server's workers, by what their batches took before.
+
+    expected: before that is known.
+    """
+    workers = max(1, min(workspace.settings.jobs.workers, len(parts)))
+    items = sum(count for count, _ in parts)
+    name = pace.name_of(job.kind, place.card.id, step)
+    return pace.times(database, name, expected, items, job.kind, workers, START_SECONDS)
 
 
 class _Cut:
@@ -370,8 +380,8 @@ def _run(workspace: Workspace, database: Database, job: RunJob) -> Plan:
     rules = workspace.settings.jobs
     if compute > rules.cell_years:
         raise over("cell_years", compute, rules.cell_years, "Run the region in several jobs.")
-    pace = queue.rate(database, run_rate(place)) or store_rate(store)
-    note = "" if pace or not compute else f"No run of {place.card.id} was measured here yet: its time is not known."
+    rate = queue.rate(database, run_rate(place)) or store_rate(store)
+    note = "" if rate or not compute else f"No run of {place.card.id} was measured here yet: its time is not known."
     cost = {
         "blocks": len(parts),
         "years": len(years),
@@ -379,7 +389,7 @@ def _run(workspace: Workspace, database: Database, job: RunJob) -> Plan:
         "cell_years_there": there,
         "batches": len(parts),
         "bytes": _store_bytes(store, compute),
-        **_time(workspace, compute / pace if pace else None if compute else 0.0, len(parts)),
+        **_time(workspace, database, job, place, "year", compute / rate if rate else None if compute else 0.0, parts),
         "note": note,
     }
     return Plan("cell-years", parts, cost)
@@ -456,10 +466,10 @@ def _export(workspace: Workspace, database: Database, job: ExportJob) -> Plan:
         raise over("values", values, 10 * rules.values, "Ask for a smaller box, fewer days, or a longer step.")
     missing = sum(int((store.occupied.astype(bool) & ~store.computed(year)).sum()) for year in years)
     parts = export_parts(steps, rows * cols)
-    pace = queue.rate(database, "export")
+    rate = queue.rate(database, "export")
     days = request.days if v.period == "day" else 1
     read = rows * cols * days
-    note = "" if pace else "No export was measured here yet: its time is a guess from what disks usually give."
+    note = "" if rate else "No export was measured here yet: its time is a guess from what disks usually give."
     cost = {
         "steps": len(steps.labels()),
         "rows": rows,
@@ -469,7 +479,7 @@ def _export(workspace: Workspace, database: Database, job: ExportJob) -> Plan:
         "chunks_not_computed": missing,
         "batches": len(parts),
         "bytes": values * 2,
-        **_time(workspace, read / (pace or 30e6), len(parts)),
+        **_time(workspace, database, job, place, job.step, read / (rate or 30e6), parts),
         "note": note,
     }
     return Plan("steps", parts, cost)

@@ -78,3 +78,15 @@ rates = Table(
     Column("amount", Double, nullable=False),
     Column("seconds", Double, nullable=False),
 )
+
+paces = Table(
+    "job_paces",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("batches", BigInteger, nullable=False),
+    Column("weight", Double, nullable=False),
+    Column("measured", Double, nullable=False),
+    Column("expected", Double, nullable=False),
+    Column("logs", Double, nullable=False),
+    Column("squares", Double, nullable=False),
+)

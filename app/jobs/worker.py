@@ -25,7 +25,7 @@ from fieldflux.app.settings import Settings
 from fieldflux.app.workspace import Workspace
 from fieldflux.models.registry import Registry
 
-from . import hook, queue, tidy, work
+from . import hook, pace, queue, tidy, work
 from .queue import Claim
 
 log = logging.getLogger("fieldflux.jobs")
@@ -53,6 +53,7 @@ class Worker:
     ) -> None:
         self.settings, self.database, self.name, self.stop = settings, database, name, stop
         self.workspace = Workspace(settings, registry)
+        self._begun = 0
 
     def work(self, idle_seconds: float | None = None) -> None:
         """Until stopped, or until there was nothing to do for so long."""
@@ -89,7 +90,11 @@ class Worker:
                 self._patiently(lambda: queue.give_back(self.database, held))
                 return
             counted = self._patiently(lambda: queue.finish(self.database, held, outcome, seconds, rules))
-        if not counted:
+        self._begun += 1
+        if counted:
+            first = self._begun == 1
+            self._patiently(lambda: pace.learn_batch(self.database, held, seconds, first))
+        else:
             log.info("%s batch %d: handed in too late, or no longer wanted", held.job, held.number)
 
     def _failed(self, held: Claim, error: Exception, cancel: Event) -> None:

@@ -146,7 +146,19 @@ FIELD = thing(
     flags=NAMES,
     notes=NAMES,
 )
-COST = thing("What a job takes", {"note": TEXT, "features": WHOLE}, cells=WHOLE, work_seconds=NUMBER)
+COST = thing(
+    "What a job takes",
+    {
+        "note": TEXT,
+        "features": WHOLE,
+        "work_seconds_range": said(maybe(NUMBERS), "Within which 90 % of jobs are taken to lie"),
+        "seconds": maybe(NUMBER),
+        "seconds_range": maybe(NUMBERS),
+        "pace": said(ANY, "What batches took here, for one second expected, and how many were measured"),
+    },
+    cells=WHOLE,
+    work_seconds=maybe(NUMBER),
+)
 JOB = thing(
     "A job",
     {"cost": ANY, "rejected": many(ANY), "webhook": ANY, "eta": maybe(TEXT), "seconds_left": maybe(NUMBER)},
