@@ -18,7 +18,8 @@ from fieldflux.app.crop.fieldrecipe import BadFieldRecipe, FieldRecipe, Strength
 from fieldflux.app.crop.fieldreport import field_experiment
 from fieldflux.app.crop.fieldscores import violations
 from fieldflux.app.crop.fieldstudy import Setting, attempt, models_of, settings_of, trainings_of
-from fieldflux.models.hybrids.crop.members import Courses, Team, balance, by_day, train
+from fieldflux.models.hybrids.crop.memberfit import balance, train
+from fieldflux.models.hybrids.crop.members import Courses, Team, by_day
 from fieldflux.tiles.measurements.dssat import read_fields
 
 from .conftest import ROOT

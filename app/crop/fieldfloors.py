@@ -58,11 +58,15 @@ def clocks_of(inputs: FieldInputs, weathers: Sequence[dict[str, Tensor]], crop: 
 
 
 def floor_of(name: str, clocks: Clocks, given: Given, inputs: FieldInputs, split: Split) -> Callable[..., Array]:
-    """The function (training [C], draw, seed) -> biomass [C, D] of a floor of FLOORS."""
+    """The function (place, training [C], draw, seed) -> biomass [C, D] of a floor of FLOORS.
+
+    How wide it smooths, or how many trees it has, is chosen on the first training given for a place.
+    """
+    best: dict[str, int] = {}
     seen = given.biomass.double().numpy()
     at = given.at.numpy()
 
-    def course(training: Tensor, draw: int, seed: int) -> Array:
+    def course(place: str, training: Tensor, draw: int, seed: int) -> Array:
         del seed
         x = clocks.days[draw] / SEASON_DAYS if name == FLOORS[0] else clocks.warmth[draw] / SEASON_WARMTH
         there = np.take_along_axis(x, at, 1)
@@ -71,11 +75,13 @@ def floor_of(name: str, clocks: Clocks, given: Given, inputs: FieldInputs, split
             known = np.isfinite(seen[draw]) & part.numpy()[:, None]
             return _smooth(where, there[known], seen[draw][known], width / 100.0)
 
-        folds = inner_folds(inputs, split, training)
-        errors = [sum(_error(smooth(there, training & ~h, w), seen[draw], h) for h in folds) for w in WIDTHS]
-        return smooth(x, training, WIDTHS[int(np.argmin(errors))])
+        if place not in best:
+            folds = inner_folds(inputs, split, training)
+            errors = [sum(_error(smooth(there, training & ~h, w), seen[draw], h) for h in folds) for w in WIDTHS]
+            best[place] = int(np.argmin(errors))
+        return smooth(x, training, WIDTHS[best[place]])
 
-    def boosting(training: Tensor, draw: int, seed: int) -> Array:
+    def boosting(place: str, training: Tensor, draw: int, seed: int) -> Array:
         from sklearn.ensemble import GradientBoostingRegressor
 
         columns = clocks.columns[draw]
@@ -90,11 +96,13 @@ def floor_of(name: str, clocks: Clocks, given: Given, inputs: FieldInputs, split
             )
             return model.fit(there[known(part)], seen[draw][known(part)])
 
-        errors = np.zeros(TREES)
-        for held in inner_folds(inputs, split, training):
-            staged = fitted(training & ~held, TREES).staged_predict(there[known(held)])
-            errors += [float(((made - seen[draw][known(held)]) ** 2).sum()) for made in staged]
-        model = fitted(training, int(errors.argmin()) + 1)
+        if place not in best:
+            errors = np.zeros(TREES)
+            for held in inner_folds(inputs, split, training):
+                staged = fitted(training & ~held, TREES).staged_predict(there[known(held)])
+                errors += [float(((made - seen[draw][known(held)]) ** 2).sum()) for made in staged]
+            best[place] = int(errors.argmin()) + 1
+        model = fitted(training, best[place])
         return np.asarray(model.predict(columns.reshape(-1, columns.shape[-1]))).reshape(columns.shape[:2])
 
     return boosting if name == FLOORS[2] else course

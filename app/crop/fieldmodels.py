@@ -10,24 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from fieldflux.models.hybrids.crop.memberfit import Pace, Penalty, balance, drift, misfit, shift_size, train
 from fieldflux.models.hybrids.crop.members import (
     Courses,
     Given,
-    Pace,
-    Penalty,
     Predict,
     Team,
     Weights,
-    balance,
-    drift,
-    misfit,
     network_weights,
     parameter_weights,
     plain,
     shared_weights,
-    shift_size,
     through_lintul5,
-    train,
     with_physics,
 )
 from fieldflux.models.processes.lintul5.crops import interpolate

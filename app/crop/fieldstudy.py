@@ -174,9 +174,9 @@ def _floors(
     out = torch.full((seeds, *inputs.measured.biomass.shape), torch.nan)
     fixed = model != "boosting" and given.read.shape[0] == 1 and setting.places is None
     for seed in range(1 if fixed else seeds):
-        for training, away in zip(trainings[seed], held, strict=True):
+        for place, training, away in zip(split.names, trainings[seed], held, strict=True):
             draw = seed if given.read.shape[0] > 1 else 0
-            out[seed, away] = torch.tensor(predict(training, draw, seed), dtype=torch.float32)[away]
+            out[seed, away] = torch.tensor(predict(place, training, draw, seed), dtype=torch.float32)[away]
     return out[:1].expand(seeds, -1, -1) if fixed else out
 
 

@@ -21,6 +21,8 @@ Layout of a folder of measurements (`.csv` or `.csv.gz`; first row = column name
     soc/lte_soc_timeseries.csv      Needed: site, Year, treatment, soc_g_m2 (gC m-2).
     soc/lte_sites.csv               Needed: site, lat, lon.
     soc/lte_management/<site>/      <treatment>.sch, a DayCent schedule of each plot, and soils.in, its soil layers.
+    crop/dssat/<crop>/              field experiments in DSSAT's files, of maize, soybean and wheat: EXP.??X, .??T
+                         and .??A; with crop/dssat/weather/*.WTH and crop/dssat/soil/*.SOL. See `dssat`.
     weather/midwest_lte_sites_daily_tmax_tmin_precip.csv.gz   weather of these sites. Needed: site (<place>_<state>),
                          date, tmax_c, tmin_c, precip_mm.
 """
