@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -98,12 +99,14 @@ def aggregate(
     v: Variable, numbers: Numbers, steps: Groups, over: Over, cover: Land, card: Card, level: float
 ) -> Values:
     """One variable over steps. The members are aggregated first, each by itself; their spread is taken last."""
-    q = quantum(v.name)
+    q, single = quantum(v.name), steps.first.size == numbers.quanta.size
     value = np.rint(_over(v, numbers.quanta, steps)) / q + 0.0  # no "-0.0"
-    fraction = np.add.reduceat(numbers.valid_fraction, steps.first) / steps.lengths
+    fraction, there = numbers.valid_fraction, (~np.isnan(numbers.quanta)).astype(np.int64)
+    if not single:
+        fraction = np.add.reduceat(fraction, steps.first) / steps.lengths
     # shares of a whole are sums of products: 0.9999999999 is whole
     fraction = np.where(fraction > 1 - 1e-9, 1.0, fraction)
-    days = np.add.reduceat((~np.isnan(numbers.quanta)).astype(np.int64), steps.first)
+    days = there if single else np.add.reduceat(there, steps.first)
     unit = _unit(v, over)
     low = high = None
     basis: tuple[Basis, ...] = ()
@@ -132,6 +135,8 @@ def aggregate(
 
 def _over(v: Variable, values: Floats, steps: Groups) -> Floats:
     """Values [..., N] over steps [..., T], as the vocabulary says. A step with a missing value is missing."""
+    if steps.first.size == values.shape[-1]:
+        return values  # a step is a value
     if v.over_time == "last":
         return np.asarray(values[..., steps.first + steps.lengths - 1])
     sums = np.add.reduceat(values, steps.first, axis=-1)
@@ -143,6 +148,7 @@ def _unit(v: Variable, over: Over) -> str:
     return unit.removesuffix(" yr-1") if over == "total" and v.over_time == "sum" else unit
 
 
+@lru_cache(maxsize=128)
 def quantum(name: str) -> float:
     """Quanta in a unit of a variable: what its area means are rounded to, a hundredth of its last digit."""
     return float(10 ** (variable(name).digits + 2))

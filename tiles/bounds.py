@@ -103,20 +103,19 @@ def half_widths(
     found: list[Basis] = []
     alike = bool((lengths == lengths[:1]).all())
     for length in lengths[:1] if alike else np.unique(lengths):
-        at = np.full(lengths.shape, True) if alike else lengths == length
+        at: Any = slice(None) if alike else lengths == length
+        count = lengths.size if alike else int(at.sum())
         step, many = _rule_over(card, v, int(length))
         if step is None:
             factor = card.interval.get(v.name)
             half[at] = z(level) * (1.0 if factor is None else factor) * spread[at]
-            found.append(Basis("spread" if factor is None else "factor", int(at.sum())))
+            found.append(Basis("spread" if factor is None else "factor", count))
             continue
         rule = rules[step]
         # A sum over several steps is taken as that many times their mean, for which the rule is.
         half[at] = many * half_width(rule, value[at] / many, spread[at] / many, level)
         beyond = many > 1.0 or (v.over_time != "sum" and int(length) > _longest(v, step))
-        found.append(
-            Basis("conformal", int(at.sum()), step, beyond, rule.groups, rule.n, rule.data, rule.reaches(level))
-        )
+        found.append(Basis("conformal", count, step, beyond, rule.groups, rule.n, rule.data, rule.reaches(level)))
     return half, _joined(found)
 
 
@@ -132,9 +131,8 @@ def ends(value: Floats, half: Floats, quantum: float, lowest: float) -> tuple[Fl
     None where no step has any width: members that share an input, such as one GPP for all, say nothing of its error,
     and an interval from a value to itself would promise that there is none.
     """
-    low, high = (np.rint((value + side * half) * quantum) / quantum + 0.0 for side in (-1.0, 1.0))
-    known = ~np.isnan(low)
-    if known.any() and np.array_equal(low[known], high[known]):
+    low, high = (np.rint(end * quantum) / quantum + 0.0 for end in (value - half, value + half))
+    if not (low < high).any() and not np.isnan(low).all():
         return None
     return (np.maximum(low, 0.0) if lowest >= 0 else low), high
 
@@ -171,6 +169,8 @@ def _longest(v: Variable, step: str) -> int:
 
 def _joined(bases: Sequence[Basis]) -> tuple[Basis, ...]:
     """The same kinds once, with all their steps."""
+    if len(bases) == 1:
+        return tuple(bases)
     steps: dict[Basis, int] = {}
     for b in bases:
         kind = replace(b, steps=0)

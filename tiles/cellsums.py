@@ -11,15 +11,14 @@ import numba
 import numpy as np
 
 from .packing import FILL
-from .store import Integers, Store
+from .store import Integers, Store, Under
 from .sums import DailySums, Floats
 
 
 def sums_of_cells(
     store: Store,
     names: Sequence[str],
-    rows: Integers,
-    cols: Integers,
+    under: Under,
     weights: Floats,
     owner: Integers,
     owners: int,
@@ -29,26 +28,23 @@ def sums_of_cells(
 ) -> list[tuple[DailySums, ...]]:
     """Sums over the cells of each owner (a polygon) of variables valid together: of the mean, or of each member.
 
-    first, last: of one year. rows, cols, weights, owner: [c] of each cell; an owner's cells are consecutive.
+    first, last: of one year. under: where the cells lie; weights, owner: [c] of each; an owner's are consecutive.
     """
     members = store.members if of_members else 1
     days = (last - first).days + 1
     sums = np.zeros((owners, members, len(names) + 1, days))
     if len(names) not in (1, 3):
         raise ValueError(f"Sums are made of one variable or of three together, not of {len(names)}.")
+    add: Any = _add if len(names) == 1 else _add_three
     start = first.timetuple().tm_yday - 1
-    if rows.size:
-        for square in store.read_squares(names, rows, cols, first.year, of_members):
-            side = square.counts[0].shape[1]
-            own, weight = owner[square.cells], weights[square.cells]
-            at = (rows[square.cells] - square.row0) * side + cols[square.cells] - square.col0
-            counts = [c.reshape(c.shape[0], side * side, -1) for c in square.counts]
-            ends = [0, *(np.flatnonzero(np.diff(own)) + 1).tolist(), own.size] if owners > 1 else [0, own.size]
-            for a, b in pairwise(ends):
-                if len(names) == 1:
-                    _add(counts[0], at[a:b], weight[a:b], start, sums[own[a]])
-                else:
-                    _add_three(counts[0], counts[1], counts[2], at[a:b], weight[a:b], start, sums[own[a]])
+    for square in store.read_squares(names, under, first.year, of_members):
+        weight = weights[square.cells]
+        if owners == 1:
+            add(*square.counts, square.at, weight, start, sums[0])
+            continue
+        own = owner[square.cells]
+        for a, b in pairwise([0, *(np.flatnonzero(np.diff(own)) + 1).tolist(), own.size]):
+            add(*square.counts, square.at[a:b], weight[a:b], start, sums[own[a]])
     # Polygon by polygon a copy where there are many, so that what one answer keeps does not hold all the others.
     each = [of_one if owners == 1 else of_one.copy() for of_one in sums]
     return [tuple(DailySums(s[:-1], s[-1]) for s in of_one) for of_one in each]

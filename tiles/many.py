@@ -76,10 +76,11 @@ def read_together(
         rows, cols = np.concatenate([c.rows for c in there]), np.concatenate([c.cols for c in there])
         fraction = np.concatenate([c.fraction for c in there])
         owner = np.repeat(np.arange(len(there)), [c.cells for c in there])
+        under = store.squares_under(rows, cols)
         first, last = ends_in(request, year)
         for group in read_groups(daily, source.card):
             for of_members in (False, True) if with_members and has_members(group, source.card) else (False,):
-                sums = sums_of_cells(store, group, rows, cols, fraction, owner, len(there), first, last, of_members)
+                sums = sums_of_cells(store, group, under, fraction, owner, len(there), first, last, of_members)
                 for cover, own in zip(there, sums, strict=True):
                     found[cover.key][year, group, of_members] = own
     return dict(found)

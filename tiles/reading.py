@@ -20,7 +20,7 @@ from .layout import Layout, days_in, split
 from .packing import Counts
 from .question import PARTS, SeriesRequest, Source, Unanswerable, has_members, read_groups
 from .spatial import MOST_CELLS, Cells
-from .store import YearData
+from .store import Under, YearData
 from .sums import DailySums, Part, daily_sums, member_sums, part_of_cells, parts_of_store, yearly_sum
 from .whole import Cut, cut_by_chunks, sums_by_chunks
 from .zonal import Coverage
@@ -152,8 +152,7 @@ class Reader:
             if cut is not None:
                 return sums_by_chunks(store, cut, names, first, last, of_members)
             cover, owner = self._cover, np.zeros(self._cover.cells, np.int64)
-            cells = (cover.rows, cover.cols, cover.fraction)
-            return sums_of_cells(store, names, *cells, owner, 1, first, last, of_members)[0]
+            return sums_of_cells(store, names, self._under, cover.fraction, owner, 1, first, last, of_members)[0]
 
         kept: tuple[DailySums, ...] = self._kept(
             ("days", names, of_members, first, last), read, lambda s: sum(x.nbytes for x in s)
@@ -195,6 +194,12 @@ class Reader:
         source = self._source
         assert source.store is not None
         return cut_by_chunks(source.store, self._cover, source.mask(), source.cube.window)
+
+    @cached_property
+    def _under(self) -> Under:
+        store = self._source.store
+        assert store is not None
+        return store.squares_under(self._cover.rows, self._cover.cols)
 
     def _parts(self, year: int) -> Iterator[Part]:
         store = self._source.store
@@ -245,11 +250,12 @@ def numbers_of(
 
     covered: effective cells of the polygon, or of that of each day [N].
     """
-    quanta = with_derived({n: rounded(n, m) for n, m in zip(group, _means(group, mean), strict=True)})
+    scale = np.array([(variable(n).step or 1.0, quantum(n)) for n in group])
+    quanta = with_derived(dict(zip(group, np.rint(_quanta(mean.sums, mean.weight, scale)), strict=True)))
     of: dict[str, Floats] = {}
     if members is not None:
-        each = [_means(group, sums) for sums in members]
-        of = with_derived({n: np.stack([m[i] for m in each]) * quantum(n) for i, n in enumerate(group)})
+        sums, weight = np.stack([m.sums for m in members], axis=1), np.stack([m.weight for m in members])
+        of = with_derived(dict(zip(group, _quanta(sums, weight, scale[:, None]), strict=True)))
     return {n: Numbers(q, mean.weight / covered, of.get(n)) for n, q in quanta.items()}
 
 
@@ -377,11 +383,14 @@ def _flagged(parts: Iterable[Part], cover: Coverage) -> dict[str, float] | None:
     return {name: area / cover.effective_cells for name, area in sums.items() if area > 0}
 
 
-def _means(names: Sequence[str], sums: DailySums) -> list[Floats]:
-    """Means [D] of variables that are valid together, in their units."""
+def _quanta(sums: Floats, weight: Floats, scale: Floats) -> Floats:
+    """Means [variable, ..., D] in quanta, not rounded, of sums of counts; NaN where nothing has a weight.
+
+    scale: [variable, ..., 2] the unit of a count, and the quanta in a unit.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(sums.weight > 0, sums.sums / sums.weight, np.nan)
-    return [mean * (variable(n).step or 1.0) for n, mean in zip(names, means, strict=True)]
+        # Nothing by nothing is NaN.
+        return np.asarray(sums / weight * scale[..., :1] * scale[..., 1:])
 
 
 def _rows(table: Sequence[Any]) -> int:

@@ -33,50 +33,70 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Square:
-    """A year of a small square of cells. row0, col0: its first cell; cells: [c] which of those asked for lie in it.
+class Under:
+    """The small squares that some cells lie in, chunk by chunk.
 
-    counts: of each variable [member, y, x, 366 days]; of the mean, one member. Kept for others: not to be written to.
+    Of each chunk: its row and column in the extent, the first cells of its squares, and of each square which of the
+    cells lie in it, and where in it, row by row.
     """
 
-    row0: int
-    col0: int
+    chunks: tuple[tuple[int, int, tuple[Place, ...], tuple[Integers, ...], tuple[Integers, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """A year of a small square of cells. cells: [c] which of those asked for lie in it; at: [c] where, row by row.
+
+    counts: of each variable [member, cell, 366 days]; of the mean, one member. Kept for others: not to be written to.
+    """
+
     cells: Integers
+    at: Integers
     counts: tuple[Counts, ...]
 
 
+def squares_under(site: Site, rows: Integers, cols: Integers) -> Under:
+    """Where cells [c] of the extent lie."""
+    if not rows.size:
+        return Under(())
+    side, n, window = site.layout.square, site.grid.chunk, site.window
+    across = window.shape[1] // side
+    i, j = (rows - window.row0) // side, (cols - window.col0) // side
+    k = n // side
+    # Chunk by chunk, and in each square by square.
+    key = ((i // k) * (across // k) + j // k) * (k * k) + (i % k) * k + j % k
+    order = np.argsort(key, kind="stable")
+    squares = np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
+    inside = (rows - window.row0 - i * side) * side + cols - window.col0 - j * side
+    firsts = order[np.cumsum([0, *(len(cells) for cells in squares[:-1])])]
+    places = list(
+        zip((window.row0 + i[firsts] * side).tolist(), (window.col0 + j[firsts] * side).tolist(), strict=True)
+    )
+    listed = list(zip(places, squares, strict=True))
+    found = []
+    for (row, col), group in groupby(listed, lambda s: ((s[0][0] - window.row0) // n, (s[0][1] - window.col0) // n)):
+        of_chunk = list(group)
+        cells = tuple(c for _, c in of_chunk)
+        found.append((row, col, tuple(p for p, _ in of_chunk), cells, tuple(inside[c] for c in cells)))
+    return Under(tuple(found))
+
+
 def read_squares(
-    site: Site, view: View, variables: Sequence[str], rows: Integers, cols: Integers, year: int, members: bool
+    site: Site, view: View, variables: Sequence[str], under: Under, year: int, members: bool
 ) -> Iterator[Square]:
     """As `Store.read_squares`."""
     for name in variables:
         site.require(name, daily=True)
         if members:
             site.require_member_days(name)
-    side, n, window = site.layout.square, site.grid.chunk, site.window
     of = slice(0, site.members) if members else None
     asks = [daily_ask(site, name, year, slice(0, DAYS_IN_SHARD), 0, of) for name in variables]
-    order = np.lexsort((cols // side, rows // side, cols // n, rows // n))
-    squares = [
-        (int(rows[cells[0]]) // side * side, int(cols[cells[0]]) // side * side, cells)
-        for cells in np.split(order, _starts(rows[order] // side, cols[order] // side))
-    ]
-    for (i, j), group in groupby(squares, lambda s: ((s[0] - window.row0) // n, (s[1] - window.col0) // n)):
-        of_chunk = list(group)
-        places = [(row0, col0) for row0, col0, _ in of_chunk]
+    for i, j, places, cells, at in under.chunks:
         counts = None if members else _from_series(site, view, variables, year, i, j, places)
         if counts is None:
             counts = list(zip(*(_from_days(site, view, ask, i, j, places) for ask in asks), strict=True))
-        for (row0, col0, cells), of_square in zip(of_chunk, counts, strict=True):
-            yield Square(row0, col0, cells, of_square)
-
-
-def _starts(*keys: Integers) -> NDArray[np.intp]:
-    """Where sorted cells begin another square: at least one of the keys changes."""
-    changed = np.zeros(keys[0].size - 1, bool)
-    for key in keys:
-        changed |= np.diff(key) != 0
-    return np.flatnonzero(changed) + 1
+        for of_cells, of_at, of_square in zip(cells, at, counts, strict=True):
+            yield Square(of_cells, of_at, of_square)
 
 
 def _from_series(
@@ -118,7 +138,7 @@ def _from_series(
 
 
 def _from_days(site: Site, view: View, ask: Ask, i: int, j: int, places: Sequence[Place]) -> list[Counts]:
-    """Years [member, y, x, day] of squares of the chunk (i, j), by their first cells."""
+    """Years [member, cell, day] of squares of the chunk (i, j), by their first cells."""
     k, opened = site.grid.block // site.grid.chunk, view.opened
     chunks = view.chunks.get(ask.year)
     if view.has_block(ask.year, i // k, j // k):
@@ -130,7 +150,7 @@ def _from_days(site: Site, view: View, ask: Ask, i: int, j: int, places: Sequenc
     else:
         side, (*lead_, days) = site.layout.square, ask.index
         members = site.members if lead_ else 1
-        return [np.full((members, side, side, days.stop), FILL, np.int16) for _ in places]
+        return [np.full((members, side * side, days.stop), FILL, np.int16) for _ in places]
     keys = [(at, index[0].start if len(index) > 1 else 0, row0, col0) for row0, col0 in places]
     found: list[Counts | None] = [opened.squares.find(key) for key in keys]
     missing = [m for m, counts in enumerate(found) if counts is None]
@@ -171,20 +191,20 @@ def _days(
         raise damaged(site, name, str(error)) from error
     opened.indexes.put(name, table, int(table.table.nbytes))
     four = [counts if counts.ndim == 4 else counts[None] for counts in found]
-    return [np.ascontiguousarray(np.moveaxis(counts, 1, -1)) for counts in four]
+    return [np.ascontiguousarray(np.moveaxis(c, 1, -1)).reshape(len(c), side * side, -1) for c in four]
 
 
 def _pieces(
     site: Site, opened: Opened, at: str, shard: Place, cutting: Cutting, places: Sequence[Place], origin: Place
 ) -> list[Counts]:
-    """Squares that are pieces of a shard. Raises FileNotFoundError, DamagedShard."""
+    """Squares [.., cell, day] that are pieces of a shard. Raises FileNotFoundError, DamagedShard."""
     name, side = f"{at}/{shards(len(cutting.shape), *shard)}", cutting.squares
     known = opened.indexes.find(name)
     inside = [((r - origin[0]) // side, (c - origin[1]) // side) for r, c in places]
     found, index = read_squares_at(site.path / name, cutting, inside, known)
     if index is not known:
         opened.indexes.put(name, index, int(index.table.nbytes))
-    return found
+    return [counts.reshape(len(counts), side * side, -1) for counts in found]
 
 
 def _cutting(site: Site, opened: Opened, at: str) -> Cutting:

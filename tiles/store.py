@@ -45,7 +45,7 @@ from .manifest import (
 )
 from .packing import Counts, minus, plus, unpack
 from .site import NotInStore, Site
-from .squares import Integers, Square
+from .squares import Integers, Square, Under
 from .state import CellState
 from .surface import CubeLike
 from .view import Watch
@@ -60,6 +60,7 @@ __all__ = [
     "Store",
     "StoreFull",
     "StoreReadOnly",
+    "Under",
     "WrongStore",
     "YearData",
     "create_store",
@@ -248,15 +249,19 @@ class Store:
             self.site.require_member_days(name)
         return days_together(self.site, self._watch.look(), variables, window, first, last, slice(0, self.members))
 
+    def squares_under(self, rows: Integers, cols: Integers) -> Under:
+        """The small squares that cells [c] of the extent lie in."""
+        return squares.squares_under(self.site, rows, cols)
+
     def read_squares(
-        self, variables: Sequence[str], rows: Integers, cols: Integers, year: int, members: bool = False
+        self, variables: Sequence[str], under: Under, year: int, members: bool = False
     ) -> Iterator[Square]:
-        """The year of all small squares under the cells [c], square by square, chunk by chunk.
+        """The year of small squares, one after the other, chunk by chunk.
 
         members: of each member of the ensemble, of variables whose days are kept of each; else of the mean.
-        Missing where it is not computed; cells lie in the extent.
+        Missing where it is not computed.
         """
-        return squares.read_squares(self.site, self._watch.look(), variables, rows, cols, year, members)
+        return squares.read_squares(self.site, self._watch.look(), variables, under, year, members)
 
     def read_counts(self, variable: str, day: date, window: Window, level: int = 0) -> Counts:
         """[row, col] counts of one day for drawing; -32768 = missing, not computed, or outside.

@@ -117,8 +117,8 @@ def sums_by_chunks(
         np.concatenate([np.empty(0, kind), *(getattr(c, name) for c in cells)])
         for name, kind in (("rows", np.int64), ("cols", np.int64), ("weights", np.float64))
     )
-    owner = np.zeros(rows.size, np.int64)
-    (found,) = sums_of_cells(store, names, rows, cols, weights, owner, 1, first, last, of_members)
+    under, owner = store.squares_under(rows, cols), np.zeros(rows.size, np.int64)
+    (found,) = sums_of_cells(store, names, under, weights, owner, 1, first, last, of_members)
     return tuple(
         DailySums(of_cells.sums + s, of_cells.weight + w) for of_cells, s, w in zip(found, sums, weight, strict=True)
     )

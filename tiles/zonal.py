@@ -1,7 +1,8 @@
 """Polygons on the grid: reading and checking them, and the exact fraction of every cell that one covers.
 
-The grid is equal-area, so that a weighted mean needs no more than these fractions. They come from exactextract
-(Baston 2023, https://github.com/isciences/exactextract), which cuts each cell by the polygon's edges.
+The grid is equal-area, so that a weighted mean needs no more than these fractions. They come from `edges`; those
+of very large polygons, and of ones that reach beyond the inputs, from exactextract (Baston 2023,
+https://github.com/isciences/exactextract), in 32-bit floats.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
+from .edges import fractions
 from .grid import Grid, Window
 from .lru import Lru
 from .mercator import lonlat_bounds
@@ -33,6 +35,8 @@ MOST_POINTS = 200_000
 SPAN_PER_AREA = 20.0
 """A polygon's bounding box may be this many times larger than the largest area."""
 CELLS_AT_ONCE = 4_000_000
+EDGES_AT_ONCE = 500_000
+"""Cells of the largest box that is filled from a polygon's edges: 12 MB."""
 TOGETHER = 128
 """Cells on a side of the largest boxes that are cut together."""
 SLIVER = 1e-9
@@ -70,7 +74,7 @@ class Limits:
     area_km2: float = 25_000.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shape:
     """A checked polygon in longitudes and latitudes (WGS 84), with what was mended on the way."""
 
@@ -81,7 +85,7 @@ class Shape:
     def vertices(self) -> int:
         return int(shapely.get_num_coordinates(self.geometry))
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A hash of the coordinates."""
         return hashlib.sha256(shapely.to_wkb(self.geometry)).hexdigest()
@@ -167,8 +171,9 @@ def read_shape(source: Mapping[str, Any] | BaseGeometry | Shape, limits: Limits 
         rings = [_ring(ring, closed) for ring in polygon]
         parts.append((rings[0], rings[1:]))
     flags = ("ring_closed",) if any(closed) else ()
-    area: Area = Polygon(*parts[0]) if len(parts) == 1 else MultiPolygon(parts)
-    return _checked(area, flags, limits)
+    # shapely's classes take ten times as long to make the same
+    made: list[Any] = [shapely.polygons(shell, holes or None) for shell, holes in parts]
+    return _checked(made[0] if len(made) == 1 else MultiPolygon(made), flags, limits, ranged=True)
 
 
 def _unwrap(source: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -250,7 +255,7 @@ def _check_vertices(count: int, limits: Limits) -> None:
         )
 
 
-def _checked(geometry: BaseGeometry, flags: tuple[str, ...], limits: Limits) -> Shape:
+def _checked(geometry: BaseGeometry, flags: tuple[str, ...], limits: Limits, ranged: bool = False) -> Shape:
     if not isinstance(geometry, Polygon | MultiPolygon):
         raise BadGeometry(
             "invalid-geometry", f"An area is asked for, a Polygon or MultiPolygon, not {geometry.geom_type}."
@@ -258,8 +263,8 @@ def _checked(geometry: BaseGeometry, flags: tuple[str, ...], limits: Limits) -> 
     if geometry.is_empty:
         raise BadGeometry("invalid-geometry", f"The {geometry.geom_type} is empty. Give at least one ring.")
     _check_vertices(int(shapely.get_num_coordinates(geometry)), limits)
-    coordinates = shapely.get_coordinates(geometry)
-    _check_range(coordinates)
+    if not ranged:
+        _check_range(shapely.get_coordinates(geometry))
     if not shapely.is_valid(geometry):
         raise BadGeometry("invalid-geometry", _why_invalid(shapely.is_valid_reason(geometry)))
     if geometry.area == 0:
@@ -270,10 +275,10 @@ def _checked(geometry: BaseGeometry, flags: tuple[str, ...], limits: Limits) -> 
 def _check_range(coordinates: NDArray[np.float64]) -> None:
     if not np.all(np.isfinite(coordinates)):
         raise BadGeometry("invalid-geometry", "A coordinate of the polygon is not a finite number.")
-    lon, lat = np.abs(coordinates[:, 0]), np.abs(coordinates[:, 1])
-    bad = np.flatnonzero((lon > 180) | (lat > 90))
-    if not bad.size:
+    lon, lat = np.abs(coordinates).T
+    if lon.max() <= 180 and lat.max() <= 90:
         return
+    bad = np.flatnonzero((lon > 180) | (lat > 90))
     x, y = coordinates[bad[0]]
     sentence = (
         f"The corner [{x:.10g}, {y:.10g}] is no place on Earth: longitudes go from -180 to 180, latitudes from -90 to "
@@ -604,15 +609,39 @@ def _union(parts: list[Fractions], grid: Grid) -> Fractions:
 def _fractions(parts: Sequence[tuple[Area, Window]]) -> list[Fractions]:
     """Rows, columns and covered fractions of the cells of each box; polygons in columns and rows.
 
-    Small ones are cut in one pass over a raster that is as large as the largest of their boxes: each is moved to its
-    own corner of it, where numbers are small and exact, so that company changes no fraction.
+    Most are cut by their edges (see `edges`), others by exactextract; those of them that are small, in one pass over a
+    raster that is as large as the largest of their boxes: each is moved to its own corner of it, where numbers are
+    small and exact, so that company changes no fraction.
     """
     found: list[Fractions] = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))] * len(parts)
-    small = [k for k, (_, box) in enumerate(parts) if max(box.shape) <= TOGETHER]
-    for group in ([small] if small else []) + [[k] for k in range(len(parts)) if max(parts[k][1].shape) > TOGETHER]:
+    rest = []
+    for k, (polygon, box) in enumerate(parts):
+        if box.size <= EDGES_AT_ONCE and _within(polygon, box):
+            found[k] = _by_edges(polygon, box)
+        else:
+            rest.append(k)
+    small = [k for k in rest if max(parts[k][1].shape) <= TOGETHER]
+    for group in ([small] if small else []) + [[k] for k in rest if max(parts[k][1].shape) > TOGETHER]:
         for k, cut in zip(group, _cut([parts[k] for k in group]), strict=True):
             found[k] = cut
     return found
+
+
+def _within(polygon: Area, box: Window) -> bool:
+    """Whether all of a polygon in columns and rows lies over the cells of a box."""
+    west, north, east, south = polygon.bounds
+    return bool(west >= box.col0 and east <= box.col1 and north >= box.row0 and south <= box.row1)
+
+
+def _by_edges(polygon: Area, box: Window) -> Fractions:
+    # Outlines one way, holes the other.
+    rings = shapely.get_rings(shapely.get_parts(shapely.orient_polygons(polygon)))
+    points, of = shapely.get_coordinates(rings, return_index=True)
+    points -= (box.col0, box.row0)
+    ends = np.append(np.flatnonzero(np.diff(of)) + 1, len(points))
+    fraction = fractions(points, ends, *box.shape)
+    rows, cols = np.nonzero(fraction > SLIVER)
+    return rows + box.row0, cols + box.col0, fraction[rows, cols]
 
 
 def _cut(parts: Sequence[tuple[Area, Window]]) -> list[Fractions]:
