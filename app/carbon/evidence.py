@@ -44,7 +44,7 @@ class Skill:
                 f"Changes of soil carbon by {card.id} are not evidence: its card has no score of them against "
                 f"measurements."
             )
-        worst = next(s for s in self.rows if s.value == self.error and s.metric == "rmse")
+        worst = max(_measured(self.rows), key=_over_floor)
         floors = ", ".join(f"{name} {value:.4g}" for name, value in worst.baseline.items())
         told = (
             f"against measurements its RMSE is {worst.value:.4g} {RATE} ({worst.split}, n = {worst.n}), where the "
@@ -75,9 +75,9 @@ class Skill:
 def skill_of(card: Card) -> Skill:
     """The card's scores of changes of soil carbon."""
     rows = tuple(s for s in card.scores if s.variable == CHANGE)
-    measured = [s for s in rows if s.metric == "rmse" and s.unit == RATE and not _is_synthetic(s)]
+    measured = _measured(rows)
     worst = max(measured, key=lambda s: s.value, default=None)
-    better = bool(measured) and all(s.baseline and s.value < min(s.baseline.values()) for s in measured)
+    better = bool(measured) and all(_over_floor(s) < 1.0 for s in measured)
     return Skill(rows, worst.value if worst else None, worst.split if worst else "", better)
 
 
@@ -113,6 +113,16 @@ def _validated(card: Card, ruleset: Ruleset, practice: str) -> bool:
     """Whether the card has each of the ruleset's tests passed (1) for a practice's effect, as `delta_soc:tillage`."""
     passed = {s.metric for s in card.scores if s.variable == f"{CHANGE}:{practice}" and s.value >= 1.0}
     return set(ruleset.metrics) <= passed
+
+
+def _measured(rows: Iterable[Score]) -> list[Score]:
+    return [s for s in rows if s.metric == "rmse" and s.unit == RATE and not _is_synthetic(s)]
+
+
+def _over_floor(score: Score) -> float:
+    """The score over its best floor: below 1 it is better; one without a floor tells nothing."""
+    floor = min(score.baseline.values(), default=0.0)
+    return score.value / floor if floor > 0 else float("inf")
 
 
 def _is_synthetic(score: Score) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -100,7 +101,7 @@ def document(
             "origin": list(found.origin),
         },
         "ruleset": rules.as_json(),
-        "software": software(),
+        "software": dict(software()),
         "units": {
             "tc": "t C",
             "tco2e": f"t CO2e, t C x {rules.to_co2e:.6f}; variances by its square",
@@ -129,8 +130,9 @@ def document(
     return said
 
 
+@cache
 def software() -> dict[str, str]:
-    """Version and commit of the program."""
+    """Version and commit of the program, as they were when this process first asked: a working tree may move on."""
     from fieldflux.tiles.manifest import code_version
 
     name, _, commit = code_version().partition("+")
