@@ -56,6 +56,23 @@ def test_compiled_and_torch_agree_with_gradients(crop: Crop, mode: str) -> None:
     assert bool((a[crop_rows].abs().sum(1) > 0).sum() >= 9)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_season_on_a_graphics_processor_is_that_of_the_processor() -> None:
+    results = []
+    for device in ("cpu", "cuda"):
+        made = {name: value.to(device) for name, value in made_up(7, 180).items()}
+        weather = prepare(MAIZE, latitude=LATITUDE, **made)  # type: ignore[arg-type]
+        table = p_.table(MAIZE, 7, {"n_organic": 6.0}, dtype=DOUBLE).to(device).requires_grad_()
+        season = simulate(MAIZE, weather, table, sowing(MAIZE), variant=Variant("smooth", "nitrogen"))
+        (slope,) = torch.autograd.grad(season["grain"][:, -1].sum(), table)
+        assert season.outputs.device.type == device
+        results.append((season.outputs.detach().cpu(), slope.cpu()))
+    (a, da), (b, db) = results
+    assert torch.allclose(a, b, rtol=1e-9, atol=1e-9)
+    crop_rows = slice(0, len(p_.LEARNED))
+    assert torch.allclose(da[crop_rows], db[crop_rows], rtol=1e-6, atol=1e-8 * float(db[crop_rows].abs().max()))
+
+
 @settings(max_examples=12, deadline=None)
 @given(
     place=st.integers(0, 3), limits=st.sampled_from(["potential", "water", "nitrogen"]), seed=st.integers(0, 10**6),
@@ -139,6 +156,8 @@ def test_missing_weather_comes_out_missing_and_wrong_input_is_refused() -> None:
     assert bool(out[1].isnan().all())
     with pytest.raises(ValueError, match="has no output 'yield'"):
         simulate(MAIZE, weather, table, 110, outputs=("yield",))
+    with pytest.raises(ValueError, match="the weather on cpu: move one of them"):
+        simulate(MAIZE, weather, table.to("meta"), 110)
     with pytest.raises(ValueError, match="say which row"):
         simulate(MAIZE, weather, table[:, :1], 110)
     with pytest.raises(ValueError, match="no parameter 'tsum'"):

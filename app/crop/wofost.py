@@ -42,7 +42,7 @@ def wofost_biomass(crop: str, drawn: Draw, kept: Path, told: Told) -> tuple[np.n
 
     kept: the file that the draw is read from or written to. Raises NoWofost.
     """
-    version, given = _fixed(crop)
+    version, given = wofost_parameters(crop)
     key = _key(crop, drawn, version, given)
     if kept.exists():
         with np.load(kept) as file:
@@ -108,7 +108,7 @@ def _elsewhere() -> Iterator[None]:
                 os.environ["HOME"] = before
 
 
-def _fixed(crop: str) -> tuple[str, dict[str, Any]]:
+def wofost_parameters(crop: str) -> tuple[str, dict[str, Any]]:
     """pcse's version, and WOFOST's parameters of the crop by name: numbers, and tables as x, y, x, y."""
     try:
         with _elsewhere():
@@ -170,10 +170,13 @@ def _moved(crop: str, given: dict[str, Any], unit: np.ndarray) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _season(crop: str, drawn: Draw, cell: int, given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """([days] biomass, [days] stage) of one season. After maturity the crop stands as it is."""
-    from pcse.base import ParameterProvider, WeatherDataContainer, WeatherDataProvider  # type: ignore[import-untyped,import-not-found,unused-ignore]
-    from pcse.models import Wofost72_WLP_CWB  # type: ignore[import-untyped,import-not-found,unused-ignore]
+def season_inputs(crop: str, drawn: Draw, cell: int, given: dict[str, Any]) -> tuple[Any, Any, list[Any]]:
+    """(parameters, weather, calendar) of one season, as pcse's engine takes them. given: of `wofost_parameters`."""
+    from pcse.base import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        ParameterProvider,
+        WeatherDataContainer,
+        WeatherDataProvider,
+    )
     from pcse.util import reference_ET  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     first = datetime.date(2001, 1, 1) + datetime.timedelta(days=WINDOW[crop][0])
@@ -210,7 +213,17 @@ def _season(crop: str, drawn: Draw, cell: int, given: dict[str, Any]) -> tuple[n
         {first: {"CropCalendar": calendar, "TimedEvents": None, "StateEvents": None}},
         {first + datetime.timedelta(days=days): None},
     ]
-    parameters = ParameterProvider(cropdata=_moved(crop, given, drawn.unit[cell].numpy()), soildata=soil, sitedata=site)
+    moved = _moved(crop, given, drawn.unit[cell].numpy())
+    return ParameterProvider(cropdata=moved, soildata=soil, sitedata=site), weather, agro
+
+
+def _season(crop: str, drawn: Draw, cell: int, given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """([days] biomass, [days] stage) of one season. After maturity the crop stands as it is."""
+    from pcse.models import Wofost72_WLP_CWB  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+    parameters, weather, agro = season_inputs(crop, drawn, cell, given)
+    first = datetime.date(2001, 1, 1) + datetime.timedelta(days=WINDOW[crop][0])
+    days = drawn.weather["t_min"].shape[1]
     model = Wofost72_WLP_CWB(parameters, weather, agro, output_vars=("DVS", *STAND))
     biomass, stage = np.zeros(days, np.float32), np.zeros(days, np.float32)
     model.run(days=drawn.sow + 60)

@@ -4,7 +4,7 @@ python -m tests.benchmarks.lintul5 [--cells 8192] [--peer-cells 200]
 
 One thread, CPU time. The peers come with the extra `peers`; one that is missing is said to be. torchcrop computes N, P
 and K and keeps all diagnostics where LINTUL5 here computes what the run asks for; the other peers are other models:
-diffWOFOST potential growth of WOFOST 7.2 in double precision, pcse LINTUL3, AquaCrop the FAO's. Gradients: see
+diffWOFOST WOFOST 7.2 in double precision, pcse LINTUL3, AquaCrop the FAO's. Gradients: see
 `lintul5_gradients`.
 """
 
@@ -98,6 +98,37 @@ def torchcrop(cells: int) -> None:
     line(f"torchcrop, float32, {cells} cells", cells / once(forward), cells / once(both))
 
 
+def diffwofost_season(cells: int, back: bool) -> None:
+    """WOFOST 7.2 with its water balance, a window of 220 days, each cell its own thermal time to flowering."""
+    from diffwofost.physical_models.config import ComputeConfig, Configuration
+    from diffwofost.physical_models.crop.wofost72 import Wofost72
+    from diffwofost.physical_models.engine import Engine
+    from diffwofost.physical_models.soil import WaterbalanceFD
+    from fieldflux.app.crop.places import draw
+    from fieldflux.app.crop.wofost import season_inputs, wofost_parameters
+
+    ComputeConfig.set_dtype(torch.float64)
+    parameters, weather, calendar = season_inputs("maize", draw("maize", 2, 1), 0, wofost_parameters("maize")[1])
+    # all cells must be mature on the same day, or the engine stops at the first
+    sums = torch.full((cells,), float(parameters["TSUM1"]), dtype=torch.float64, requires_grad=back)
+    parameters.set_override("TSUM1", sums, check=False)
+    engine = Engine(Configuration(CROP=Wofost72, SOIL=WaterbalanceFD, OUTPUT_VARS=["TWSO"]))
+    engine.setup(parameters, weather, calendar)
+    engine.run_till_terminate()
+    grain = [row["TWSO"] for row in engine.get_output() if row["TWSO"] is not None][-1]
+    if back:
+        grain.sum().backward()
+
+
+def diffwofost(cells: int) -> None:
+    def forward() -> None:
+        with torch.no_grad():
+            diffwofost_season(cells, False)
+
+    both = cells / once(lambda: diffwofost_season(cells, True))
+    line(f"diffWOFOST, float64, {cells} cells, 220 days", cells / once(forward), both)
+
+
 def pcse(_: int) -> None:
     import pcse
     import yaml
@@ -136,14 +167,14 @@ def aquacrop(_: int) -> None:
 def speed(cells: int, peer_cells: int) -> None:
     print(f"{'seasons of 365 days per CPU-second':58s} {'forward':>12s} {'and back':>12s}")
     ours(cells)
-    for name, run in (("torchcrop", torchcrop), ("pcse", pcse), ("aquacrop", aquacrop)):
+    for name, run in (("torchcrop", torchcrop), ("diffwofost", diffwofost), ("pcse", pcse), ("aquacrop", aquacrop)):
         try:
             importlib.import_module(name)
         except ImportError:
             print(f"{name:58s} is not installed")
             continue
         run(peer_cells)
-    for what in ("here", "torchcrop"):
+    for what in ("here", "torchcrop", "diffwofost"):
         for count in (100, 400):
             done = subprocess.run(
                 [sys.executable, "-m", "tests.benchmarks.lintul5", "--memory", what, "--cells", str(count)],
@@ -165,6 +196,8 @@ def memory(what: str, cells: int) -> None:
         leaf = p_.table(MAIZE, cells).requires_grad_()
         season = simulate(MAIZE, prepare(MAIZE, latitude=LATITUDE, **made), leaf, 110, outputs=WANTED)  # type: ignore[arg-type]
         season["grain"][:, -1].sum().backward()
+    elif what == "diffwofost":
+        diffwofost_season(cells, True)
     else:
         model = peer_model(MAIZE, LATITUDE, 111, "water", torch.float32)
         model.crop_params.tsum1 = torch.tensor(695.0, requires_grad=True)
@@ -177,7 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=8192)
     parser.add_argument("--peer-cells", type=int, default=1000)
-    parser.add_argument("--memory", choices=["here", "torchcrop"], help=argparse.SUPPRESS)
+    parser.add_argument("--memory", choices=["here", "torchcrop", "diffwofost"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

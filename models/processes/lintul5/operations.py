@@ -38,7 +38,8 @@ class Operations(Protocol):
 
 
 class TorchOperations:
-    """Over tensors. Gradients at ties go to the first argument, as in the compiled engine."""
+    """Over tensors of any device. Gradients at ties go to the first argument, as in the compiled engine. Numbers are
+    handed on as they are: made into tensors, each would be copied to the device."""
 
     def exp(self, x: Tensor) -> Tensor:
         return torch.exp(x)
@@ -47,10 +48,10 @@ class TorchOperations:
         return torch.sqrt(x)
 
     def least(self, x: Tensor, y: Tensor | float) -> Tensor:
-        return torch.where(y < x, torch.as_tensor(y, dtype=x.dtype, device=x.device), x)
+        return torch.where(y < x, y, x)
 
     def most(self, x: Tensor, y: Tensor | float) -> Tensor:
-        return torch.where(y > x, torch.as_tensor(y, dtype=x.dtype, device=x.device), x)
+        return torch.where(y > x, y, x)
 
     def less(self, x: Tensor, y: Tensor | float) -> Tensor:
         return x < y
@@ -59,11 +60,8 @@ class TorchOperations:
         return a & b
 
     def where(self, mask: Tensor, x: Tensor | float, y: Tensor | float) -> Tensor:
-        kind = x if isinstance(x, Tensor) else y
-        if not isinstance(kind, Tensor):
+        if not isinstance(x, Tensor) and not isinstance(y, Tensor):
             raise TypeError("One side of a choice must be a tensor.")
-        x = torch.as_tensor(x, dtype=kind.dtype, device=kind.device)
-        y = torch.as_tensor(y, dtype=kind.dtype, device=kind.device)
         return torch.where(mask, x, y)
 
 

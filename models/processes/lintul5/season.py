@@ -85,7 +85,8 @@ def simulate(
     (negative) says that the crop already stands in `state`. rows: [C] each cell's weather row; without them cell c
     has row c. state: [STATE, C] in the morning of the first day, as a season returns it; without it, `start`.
     daily: [C, D] factor on light use. outputs: names of OUTPUT.
-    Gradients flow to `table`, `state` and `daily`. engine: "torch" runs the same equations day by day in torch.
+    Gradients flow to `table`, `state` and `daily`. engine: "torch" runs the same equations day by day in torch, as is
+    always done on another device than the processor.
     Raises ValueError where shapes, types or names do not fit.
     """
     variant = variant or Variant()
@@ -99,15 +100,22 @@ def simulate(
             f"The table is {list(table.shape)} of {table.dtype}, but must be [{p_.COUNT}, cells] of the weather's, "
             f"{weather.columns.dtype}."
         )
+    if table.device != weather.columns.device:
+        raise ValueError(
+            f"The table is on {table.device}, but the weather on {weather.columns.device}: move one of them."
+        )
+    if table.device.type != "cpu":
+        engine = "torch"
     if rows is None:
         if count != weather.rows:
             raise ValueError(f"{count} cells and {weather.rows} weather rows: say which row each cell has (rows).")
         rows = torch.arange(count)
+    rows = rows.to(table.device)
     if rows.shape != (count,) or bool(((rows < 0) | (rows >= weather.rows)).any()):
         raise ValueError(f"rows must hold {count} numbers from 0 to {weather.rows - 1}, one for each cell.")
     if daily is not None and daily.shape != (count, weather.days):
         raise ValueError(f"daily is {list(daily.shape)}, but must be [{count}, {weather.days}], cells and days.")
-    sown = torch.as_tensor(sow, dtype=table.dtype).expand(count)
+    sown = torch.as_tensor(sow, dtype=table.dtype, device=table.device).expand(count)
     begin = start(crop, table) if state is None else state
     if engine == "torch":
         after, series = _roll(crop, weather, table, begin, sown, rows, variant, daily, names)

@@ -51,6 +51,7 @@ def prepare(
     t_min, t_max: degC. radiation: MJ m-2 d-1. rain, irrigation: mm d-1. vapour: kPa; where none is given, that of air
     saturated at t_min. wind: m s-1; where none is given, 2. nitrogen: fertiliser, g m-2 d-1. day_of_year: [D] or
     [R, D]. latitude (degrees), altitude (m), co2 (ppm): one or [R]. No gradients flow to weather.
+    On another device than the processor the torch operations are used, and the season is simulated there.
     Rows with missing values (NaN) are marked; what is computed of them comes out as NaN.
     Raises ValueError where the shapes do not fit.
     """
@@ -59,24 +60,26 @@ def prepare(
                         ("irrigation", irrigation), ("nitrogen", nitrogen)):  # fmt: skip
         if given is not None and given.shape != t_min.shape:
             raise ValueError(f"{name} has the shape {tuple(given.shape)}, but t_min has {tuple(t_min.shape)}.")
-    kind = t_min.dtype
+    kind, device = t_min.dtype, t_min.device
+    if device.type != "cpu":
+        engine = "torch"  # the compiled engine is the processor's
     with torch.no_grad():
         if vapour is None:
             vapour = 0.6108 * torch.exp(17.27 * t_min / (t_min + 237.3))
-        above, photoperiod = _sky(crop, _column(latitude, kind), day_of_year.to(kind))
-        height = _column(altitude, kind)
+        above, photoperiod = _sky(crop, _column(latitude, t_min), day_of_year.to(t_min))
+        height = _column(altitude, t_min)
         gamma: Tensor | float = 0.000662 * 1013.0
         if bool((height != 0.0).any()):
             gamma = gamma * torch.exp(-0.034 * height / (0.5 * (t_min + t_max) + 273.0))
         named: dict[str, Tensor | float | None] = {
             "t_min": t_min, "t_max": t_max, "radiation": radiation, "rain": rain, "vapour": vapour,
             "wind": SPEED if wind is None else wind, "irrigation": irrigation, "nitrogen": nitrogen,
-            "co2": _column(co2, kind), "above": above, "photoperiod": photoperiod, "psychrometric": gamma,
+            "co2": _column(co2, t_min), "above": above, "photoperiod": photoperiod, "psychrometric": gamma,
         }  # fmt: skip
         lanes = 64 // t_min.element_size()
         elements = -(-rows * days // lanes) * lanes
-        given_all = torch.ones(len(GIVEN), elements, dtype=kind)
-        missing = torch.zeros(rows, dtype=torch.bool)
+        given_all = torch.ones(len(GIVEN), elements, dtype=kind, device=device)
+        missing = torch.zeros(rows, dtype=torch.bool, device=device)
         for i, name in enumerate(GIVEN):
             value = named[name]
             view = given_all[i, : rows * days].view(days, rows)
@@ -95,9 +98,9 @@ def prepare(
     return Weather(columns_out, rows, days, missing)
 
 
-def _column(value: Tensor | float, kind: torch.dtype) -> Tensor:
+def _column(value: Tensor | float, like: Tensor) -> Tensor:
     """[R, 1] of one value or [R]."""
-    return torch.as_tensor(value, dtype=kind).reshape(-1, 1)
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(-1, 1)
 
 
 def _sky(crop: Crop, latitude: Tensor, day_of_year: Tensor) -> tuple[Tensor, Tensor | float]:
