@@ -212,7 +212,7 @@ def test_settings_of_the_stress_tests(inputs: FieldInputs) -> None:
         "inputs x 3",
         "targets x 3",
     ]
-    assert [s.places for s in settings_of("crop-fields-scarcity", SMALL, split)] == [1, None]
+    assert [s.places for s in settings_of("crop-fields-scarcity", SMALL, split)] == [1, None], "2 are all others"
 
 
 def test_what_is_asked_wrongly_is_said(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
     (folder / "soil" / "XX.SOL").unlink()
     fields = read_fields(tmp_path)
     assert not fields.seasons
-    assert "XXTS0101-1: there is no soil XXTS000001 in the folder." in fields.left_out
+    assert ("maize", "XXTS0101-1: there is no soil XXTS000001 in the folder.") in fields.left_out
     (folder / "maize" / "XXTS0101.MZX").write_text("*EXP.DETAILS\n*TREATMENTS\n@N CU FL MP\n 1  1  1  1\n")
     with pytest.raises(BadMeasurements, match="names a cultivar, field or planting"):
         read_fields(tmp_path)
@@ -121,7 +121,8 @@ def test_the_same_plot_in_two_files_counts_once(tmp_path: Path) -> None:
     experiment(tmp_path, code="XXTS0102")
     fields = read_fields(tmp_path)
     assert len(fields.seasons) == 4
-    assert "XXTS0102-2: its biomass is that of XXTS0101-2, the same plot in two files." in fields.left_out
+    told = [reason for _, reason in fields.left_out]
+    assert "XXTS0102-2: its biomass is that of XXTS0101-2, the same plot in two files." in told
 
 
 def test_inputs_are_what_the_process_model_takes(tmp_path: Path) -> None:

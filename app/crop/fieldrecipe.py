@@ -43,6 +43,7 @@ class FieldRecipe(BaseModel):
     copies: int = Field(2, ge=1, le=50)
     teaching: int = Field(150, ge=1)
     levels: tuple[float, ...] = (1.0, 2.0, 3.0)
+    places: tuple[int, ...] = (1, 2, 4)
     limits: dict[CropName, Limits] = {"maize": "nitrogen", "soybean": "water", "winter_wheat": "nitrogen"}
     mass: dict[CropName, float] = {"maize": 2000.0, "soybean": 1000.0, "winter_wheat": 1500.0}
     strengths: Strengths = Strengths(decay=(1e-4, 1e-3), drift=(1e-3, 1e-2), hold=(0.01, 0.1), shift=(3e-5, 3e-4, 3e-3))

@@ -108,7 +108,7 @@ def _figure_of_places(path: Path, study: Study, scores: list[Score]) -> None:
     from matplotlib.figure import Figure
 
     count = len(study.inputs)
-    figure = Figure(figsize=(4.6 * count + 1.6, 4.6), layout="constrained")
+    figure = Figure(figsize=(4.6 * count + 1.6, 5.0), layout="constrained")
     for axes, crop in zip(figure.subplots(1, count, squeeze=False)[0], study.inputs, strict=True):
         own = [s for s in scores if s.crop == crop]
         names = [s.model for s in own if s.place == POOLED]
@@ -126,8 +126,8 @@ def _figure_of_places(path: Path, study: Study, scores: list[Score]) -> None:
         axes.set_title(f"{CROP_NAMES[crop]}, n = {n}\n{split.what.split(',')[0]} ({len(split.names)})", fontsize=10)
         axes.set_xlabel("RMSE of biomass, g m$^{-2}$")
     figure.suptitle(
-        f"Biomass of measured field experiments: all together (dot, sd of {study.recipe.seeds} seeds), each held-out "
-        "group (stroke)", fontsize=10,
+        "Biomass of measured field experiments at held-out groups\n"
+        f"dot: all together, with the standard deviation of {study.recipe.seeds} seeds; stroke: each group", fontsize=10,
     )  # fmt: skip
     figure.savefig(path, dpi=130)
 
@@ -142,7 +142,8 @@ def _figure_of_levels(path: Path, study: Study, scores: list[Score]) -> None:
     grid = figure.subplots(len(study.inputs), len(kinds), squeeze=False, sharey="row")
     for row, crop in zip(grid, study.inputs, strict=True):
         for axes, kind in zip(row, kinds, strict=True):
-            _lines_of(axes, [s for s in scores if s.crop == crop and s.place == POOLED], crop, kind, noise)
+            pooled = [s for s in scores if s.crop == crop and s.place == POOLED]
+            _lines_of(axes, pooled, crop, kind, noise, len(study.splits[crop].names) - 1)
             axes.set_title(f"{CROP_NAMES[crop]}" + (f", noise on {kind}" if noise else ""), fontsize=10)
             axes.set_xlabel("level of noise" if noise else "groups to learn from")
         row[0].set_ylabel("RMSE of biomass, g m$^{-2}$")
@@ -151,12 +152,12 @@ def _figure_of_levels(path: Path, study: Study, scores: list[Score]) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _lines_of(axes: Any, own: list[Score], crop: str, kind: str, noise: bool) -> None:
+def _lines_of(axes: Any, own: list[Score], crop: str, kind: str, noise: bool, others: int) -> None:
     levels = list(dict.fromkeys(s.level for s in own if not noise or kind in s.level or s.level.startswith("all")))
     if noise:
         at = [0.0 if level.startswith("all") else float(level.split("x")[1]) for level in levels]
     else:
-        at = [float(k + 1) for k in range(len(levels))]
+        at = [float(others if level.startswith("all") else level.split(" of ")[0]) for level in levels]
     shown = (("boosting", "boosting"), (base_of(crop), "LINTUL5 as it comes"), *((m, m) for m in MODELS))
     for k, (model, label) in enumerate(shown):
         found = {s.level: s.rmse for s in own if s.model == model}

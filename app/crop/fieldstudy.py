@@ -86,7 +86,8 @@ def field_study(
     for i, (c, setting, model) in enumerate(todo):
         results.append(_remembered(work, fields, c, inputs[c], splits[c], setting, model, recipe))
         told((i + 1) / len(todo), f"{c}, {setting.level}, {model}")
-    return Study(name, recipe, inputs, splits, fields.left_out, tuple(results))
+    left_out = tuple(reason for c, reason in fields.left_out if c in crops)
+    return Study(name, recipe, inputs, splits, left_out, tuple(results))
 
 
 def settings_of(name: str, recipe: FieldRecipe, split: Split) -> Iterator[Setting]:
@@ -99,7 +100,7 @@ def settings_of(name: str, recipe: FieldRecipe, split: Split) -> Iterator[Settin
         yield from (Setting(f"targets x {level:g}", Noise(targets=level)) for level in recipe.levels)
     else:
         others = len(split.names) - 1
-        yield from (Setting(f"{k} of {others}", places=k) for k in range(1, others))
+        yield from (Setting(f"{k} of {others}", places=k) for k in recipe.places if k < others)
         yield Setting("all other places")
 
 
@@ -184,7 +185,7 @@ def _remembered(
     work: Path, fields: Fields, crop: CropName, inputs: FieldInputs, split: Split, setting: Setting, model: str,
     recipe: FieldRecipe,
 ) -> Result:  # fmt: skip
-    settings = recipe.model_dump(exclude={"levels"}) | {"crop": crop, "names": inputs.names}
+    settings = recipe.model_dump(exclude={"levels", "places"}) | {"crop": crop, "names": inputs.names}
     sums = [float(torch.nan_to_num(v).double().sum()) for v in (inputs.measured.biomass, inputs.seasons.features)]
     key = hashlib.sha256(json.dumps([settings, sums], sort_keys=True).encode()).hexdigest()[:12]
     folder = work / f"{crop}-{key}"

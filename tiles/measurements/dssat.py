@@ -91,10 +91,10 @@ class FieldSeason:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What was read. left_out: one sentence for each treatment or experiment that could not be used."""
+    """What was read. left_out: crop and one sentence for each treatment or experiment that could not be used."""
 
     seasons: tuple[FieldSeason, ...]
-    left_out: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
 
     def of(self, crop: str) -> tuple[FieldSeason, ...]:
         """The seasons of a crop."""
@@ -108,18 +108,19 @@ def read_fields(data_dir: Path) -> Fields:
         return Fields((), ())
     profiles = read_profiles(root / "soil")
     seasons: list[FieldSeason] = []
-    left_out: list[str] = []
+    left_out: list[tuple[str, str]] = []
     for folder, crop in FOLDERS.items():
         for path in sorted((root / folder).glob(f"*.{ENDINGS[folder]}X")):
             found, lost = _experiment(root, path, crop, profiles)
             seasons += found
-            left_out += lost
+            left_out += [(crop, reason) for reason in lost]
     kept: list[FieldSeason] = []
     for season in seasons:
         if (first := next((k for k in kept if _same(k, season)), None)) is None:
             kept.append(season)
         else:
-            left_out.append(f"{season.name}: its biomass is that of {first.name}, the same plot in two files.")
+            reason = f"{season.name}: its biomass is that of {first.name}, the same plot in two files."
+            left_out.append((season.crop, reason))
     return Fields(tuple(kept), tuple(left_out))
 
 
