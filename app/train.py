@@ -120,6 +120,12 @@ def train(
 
         binn = read_binn_recipe(recipe_path)
         return train_binn(binn, data_dir, work or out / ".work" / f"{binn.name}-{binn.version}", out, told)
+    if family_of(recipe_path) == "crop":
+        from .crop.training import train_crop
+        from .crop.trainrecipe import read_train_recipe
+
+        crop = read_train_recipe(recipe_path)
+        return train_crop(crop, data_dir, work or out / ".work" / f"{crop.name}-{crop.version}", out, told)
     recipe = read_recipe(recipe_path)
     told(0.0, "reading the towers")
     towers = _towers(data_dir)

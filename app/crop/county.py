@@ -70,6 +70,11 @@ def begins_on(kind: Kind, year: int) -> date:
     return date(year - 1 if kind.autumn else year, 1, 1) + timedelta(days=kind.begins - 1)
 
 
+def harvest_day(kind: Kind, row: CountyYear) -> int:
+    """Number of the day of harvest in the season's memory."""
+    return int(row.harvest) + (_length(row.year - 1) if kind.autumn else 0) - kind.begins
+
+
 def lessons_of(kind: Kind, rows: Sequence[CountyYear], weather: Sequence[int] | None = None, cut: int = 0) -> Yields:
     """Seasons as a batch: a row of weather each, a cell for each soil of its county.
 
@@ -95,9 +100,8 @@ def lessons_of(kind: Kind, rows: Sequence[CountyYear], weather: Sequence[int] | 
         statics.append(statics_of(kind, points, *many))
         soils.append(soil_of(kind, points))
     unit = torch.tensor(cells)
-    long = np.array([_length(r.year - 1) if kind.autumn else 0 for r in rows], np.float64)
     sow = np.array([r.sowing for r in rows]) - kind.begins
-    reap = np.array([r.harvest for r in rows]) + long - kind.begins
+    reap = np.array([harvest_day(kind, r) for r in rows])
     part = Part(
         kind,
         {n: np.stack(v) for n, v in daily.items()},

@@ -292,6 +292,21 @@ def _effects(asked: Asked) -> Found:
     return Found(lambda out: plot_curves(out, found), tables=tables)
 
 
+def _harvests(asked: Asked) -> Found:
+    from fieldflux.app.crop.evaluation import harvests_of
+
+    rows, notes = harvests_of(asked.model, asked.data_dir, asked.told)
+    return Found(_no_plot, rows, notes)
+
+
+def _forecasts(asked: Asked) -> Found:
+    from fieldflux.app.crop.evaluation import ensemble_in
+    from fieldflux.app.crop.forecastscores import forecasts_of, plot_forecasts
+
+    tables, notes = forecasts_of(ensemble_in(asked.model), asked.data_dir, asked.told)
+    return Found(lambda out: plot_forecasts(out, tables[0]), (), notes, tables=tables)
+
+
 def _no_plot(_out: Path) -> list[str]:
     return []
 
@@ -307,6 +322,8 @@ PARTS_OF = (
     Part("soils", (0.02, 0.9), _soils, ("binn",)),
     Part("processes", (0.9, 0.95), _processes, ("binn",)),
     Part("effects", (0.95, 0.99), _effects, ("binn",)),
+    Part("harvests", (0.02, 0.6), _harvests, ("crop",)),
+    Part("forecasts", (0.6, 0.99), _forecasts, ("crop",)),
 )
 PARTS = tuple(part.name for part in PARTS_OF if not part.families)
 

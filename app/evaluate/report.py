@@ -104,7 +104,7 @@ def to_scores(report: Report) -> tuple[Score, ...]:
             metric=metric,
             value=round(getattr(row.scores, metric), 4),
             unit=row.unit if metric in ("rmse", "bias") else "1",
-            split=_split(row),
+            split=split_of(row),
             data=row.data,
             n=row.scores.n,
             spread=None if row.spread is None or metric != "rmse" else round(row.spread, 4),
@@ -121,7 +121,8 @@ def to_scores(report: Report) -> tuple[Score, ...]:
     )
 
 
-def _split(row: Row) -> str:
+def split_of(row: Row) -> str:
+    """The split of a row in the words of a card."""
     gpp = {"own": ", own GPP", "given": ", given measured GPP", "": ""}[row.gpp]
     crop = "" if row.crop == "all" else f", {row.crop}"
     return f"{row.split}: {row.place}{crop}{gpp}, by {row.step}"

@@ -85,7 +85,7 @@ def evaluate_yields(
             modelled = look_up(run, table, model.members)
             if np.isfinite(modelled).any():
                 points.append(YieldPoints(table, gpp, modelled, _trained(trained, table), floors[crop]))
-    rows = [row for one in points for row in _rows(one, panel)]
+    rows = [row for one in points for row in rows_of(one, panel)]
     return YieldResult(
         tuple(rows), _silent(panel), _notes(split, panel, tables), _tables(points, floors, tables), tuple(points)
     )
@@ -166,7 +166,8 @@ def places(panel: Sequence[CountyRecord]) -> dict[str, frozenset[str]]:
     return found
 
 
-def _rows(points: YieldPoints, panel: Sequence[CountyRecord]) -> list[Row]:
+def rows_of(points: YieldPoints, panel: Sequence[CountyRecord]) -> list[Row]:
+    """Scores of every part and place, beside the points' floors."""
     table, done = points.table, set()
     rows = []
     run = np.isfinite(points.modelled).all(axis=0)

@@ -275,8 +275,8 @@ def _flags(forcing: Forcing, card: Card) -> Flags:
             values = np.asarray(forcing.static[name], np.float64)
             outside |= (values < low) | (values > high)
     return {
-        "crop_unknown": np.asarray(~known.all(axis=1)), "weather_missing": missing[forcing.weather], "soil_missing": soil,
-        "outside_domain": outside, "assumed_yield_expected": unexpected,
+        "crop_unknown": np.asarray(~known.all(axis=1)), "weather_missing": missing[forcing.weather],
+        "soil_missing": soil, "outside_domain": outside, "assumed_yield_expected": unexpected,
         "assumed_sowing": np.zeros(cells, bool), "unripe": np.zeros(cells, bool),
     }  # fmt: skip
 

@@ -58,6 +58,9 @@ KINDS: tuple[Kind, ...] = (
 """Maize, soybean and winter wheat. A winter crop's memory begins on 1 August (day 213) of the year before."""
 
 
+MAIZE, SOYBEAN, WHEAT = KINDS
+
+
 def kind_named(name: str) -> Kind:
     """The crop of that name. Raises KeyError."""
     for kind in KINDS:

@@ -1,0 +1,160 @@
+"""From the folds of a training: intervals that hold where a network has not been, and scores for the card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from fieldflux.models.card import IntervalRule, Score
+from fieldflux.models.hybrids.crop.learn import yields_of
+from fieldflux.models.hybrids.crop.seasonnet import SeasonNetwork, carbon, grow
+from fieldflux.models.intervals import Residuals, coverage_across_groups, coverage_scores, fit_rule
+from fieldflux.models.registry import Registry
+from fieldflux.models.scores import member_spread, score
+
+from .county import harvest_day, lessons_of
+from .forecasting import earlier_years, forecast_rows
+from .training import CropLessons
+from .trainrecipe import TrainRecipe
+
+Ensembles = dict[str, list[SeasonNetwork]]
+Rules = dict[str, dict[str, IntervalRule]]
+LEADS = (150, 120, 90, 60, 30)
+"""Days from the issue of a forecast to the harvest at which its interval is set."""
+
+
+def calibrated(
+    recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequence[Ensembles]
+) -> tuple[Rules, dict[str, dict[str, object]], tuple[Score, ...]]:
+    """Rules of the card; rules of forecasts by days to harvest; scores of what the folds left out."""
+    rules: Rules = {}
+    scores: list[Score] = []
+    harvests = _harvests(recipe, lessons, folds)
+    said = f"county years of {recipe.folds} folds of left-out years"
+    rules["yield"] = {"year": fit_rule(harvests, data=said)}
+    scores += coverage_scores(coverage_across_groups(harvests), "yield", "year", said)
+    for name, unit in (("biomass", "gC m-2"), ("grain", "gC m-2"), ("lai", "m2 m-2")):
+        found = _fields(recipe, lessons, folds, name)
+        if found is None:
+            continue
+        said = "days of measured experiments at left-out places"
+        rules[name] = {"day": fit_rule(found, data=said)}
+        scores += coverage_scores(coverage_across_groups(found), name, "day", said)
+        scores += _scores_of(found, name, unit, said)
+    forecasts = {}
+    for lead in LEADS:
+        residuals = _forecasts(recipe, lessons, folds, lead)
+        rule = fit_rule(residuals, data=f"forecasts {lead} days before harvest, years left out")
+        forecasts[str(lead)] = rule.model_dump(mode="json")
+        scores += coverage_scores(
+            coverage_across_groups(residuals, (0.9,)),
+            "yield",
+            "year",
+            f"forecasts {lead} days before harvest, left-out years",
+        )
+    return rules, forecasts, tuple(scores)
+
+
+def _harvests(recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequence[Ensembles]) -> Residuals:
+    """Yields of left-out years, gC m-2; a group is a year, in which counties err together."""
+    group, observed, members = [], [], []
+    for one in lessons:
+        at = one.fold_of_year(recipe.folds)
+        scale = one.kind.market.carbon_m2(1.0)
+        for f, networks in enumerate(folds):
+            rows = [r for r in one.rows if at[r.year] == f]
+            if not rows:
+                continue
+            with torch.inference_mode():
+                made = yields_of(networks[one.kind.name], lessons_of(one.kind, rows))[0]
+            group += [str(r.year) for r in rows]
+            observed += [r.observed * scale for r in rows]
+            members.append(made.double().numpy() * scale)
+    return Residuals(np.array(group), np.array(observed), np.concatenate(members, axis=1))
+
+
+def _forecasts(recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequence[Ensembles], lead: int) -> Residuals:
+    """As `_harvests`, forecast so many days before harvest. Members and earlier years are brought down to as many
+    members as a fold has, with the mean and the spread that all of them have."""
+    group, observed, columns = [], [], []
+    for one in lessons:
+        at = one.fold_of_year(recipe.folds)
+        scale = one.kind.market.carbon_m2(1.0)
+        for f, networks in enumerate(folds):
+            rows = [r for r in one.rows if at[r.year] == f and earlier_years(r)]
+            if not rows:
+                continue
+            cuts = [max(1, harvest_day(one.kind, r) - lead) for r in rows]
+            for r, made in zip(rows, forecast_rows(one.kind, networks[one.kind.name], rows, cuts), strict=True):
+                group.append(str(r.year))
+                observed.append(r.observed * scale)
+                columns.append(two_of(made * scale))
+    return Residuals(np.array(group), np.array(observed), np.array(columns).T)
+
+
+def two_of(values: np.ndarray) -> tuple[float, float]:
+    """Two numbers with the mean and the standard deviation (divisor n - 1) of all of them."""
+    off = float(np.std(values, ddof=1)) / np.sqrt(2.0)
+    return float(values.mean()) - off, float(values.mean()) + off
+
+
+def _fields(
+    recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequence[Ensembles], name: str
+) -> Residuals | None:
+    """Measured courses at places that a fold left out; a group is a place and its crop."""
+    group, observed, members = [], [], []
+    for one in lessons:
+        if one.fields is None:
+            continue
+        for place, f in one.fold_of_place(recipe.folds).items():
+            away = one.fields.at([place])
+            assert away is not None
+            with torch.inference_mode():
+                grown = grow(folds[f][one.kind.name], away.fields.part)
+            made, seen = grown.course[name], away.fields.measured[name].double()
+            if name == "grain":
+                made, seen = (x * one.kind.market.carbon for x in (made, seen))
+            elif name == "biomass":
+                # measured biomass as carbon needs its share of grain: that of the model is taken for both
+                made, _ = carbon(one.kind, made, grown.course["grain"])
+                part = made.mean(0) / grown.course["biomass"].mean(0).clamp(min=1.0)
+                seen = seen * part
+            there = torch.isfinite(seen)
+            group += [f"{one.kind.name}, {place}"] * int(there.sum())
+            observed.append(seen[there].numpy())
+            members.append(made[:, there].double().numpy())
+    if len(set(group)) < 3:
+        return None
+    return Residuals(np.array(group), np.concatenate(observed), np.concatenate(members, axis=1))
+
+
+def _scores_of(found: Residuals, name: str, unit: str, said: str) -> list[Score]:
+    mean = found.members.mean(axis=0)
+    out = []
+    for crop in sorted({g.split(",")[0] for g in found.group.tolist()}):
+        here = np.array([g.startswith(crop) for g in found.group.tolist()])
+        seen, made = found.observed[here], mean[here]
+        all_of = score(made, seen)
+        for metric, value in (("rmse", all_of.rmse), ("nse", all_of.nse), ("bias", all_of.bias)):
+            out.append(
+                Score(
+                    variable=name, metric=metric, value=round(value, 4), unit="1" if metric == "nse" else unit,
+                    split=f"field experiments, left-out places: {crop}, by day", data=said, n=all_of.n,
+                    spread=round(member_spread(found.members[:, here], seen) or 0.0, 4) if metric == "rmse" else None,
+                )
+            )  # fmt: skip
+    return out
+
+
+def scored(folder: Path, data: Path, tables: Path) -> tuple[Score, ...]:
+    """Scores of a written checkpoint at held-out counties and years, and of its forecasts."""
+    from fieldflux.app.evaluate import evaluate
+    from fieldflux.app.evaluate.report import to_scores
+
+    from .forecastscores import to_scores as of_forecasts
+
+    model = f"{folder.parent.name}/{folder.name}"
+    report = evaluate(model, data, tables, None, Registry((folder.parent.parent,)))
+    return (*to_scores(report), *(s for t in report.tables if t.name == "forecasts" for s in of_forecasts(t)))
