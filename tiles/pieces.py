@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -64,47 +63,71 @@ class Cutting:
         return cls(tuple(metadata["shape"]), tuple(outer), tuple(inner), kind, int(metadata["fill_value"]), last)
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
-    """Where a shard's chunks are in its file: [..., 2] offset and size. stamp: of the file that it was read from."""
+class OpenShard:
+    """A shard that is open for reading, with its index: safe between threads. It is closed when nobody holds it."""
 
-    stamp: tuple[int, int, int]
-    table: NDArray[np.uint64]
+    def __init__(self, path: str, cutting: Cutting) -> None:
+        """Raises FileNotFoundError, DamagedShard."""
+        self.cutting = cutting
+        self.file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self.table: NDArray[np.uint64] = _table(self.file, cutting)
+        """[..., 2] offset and size of each chunk."""
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            os.close(self.file)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.table.nbytes) + 500
 
 
-def read_boxes(
-    path: Path, cutting: Cutting, boxes: Sequence[Box], known: Index | None
-) -> tuple[list[NDArray[Any]], Index]:
-    """Parts of a shard, each by its slices in it, and the shard's index. Each chunk is decoded once for all of them.
+def read_boxes(shard: OpenShard, boxes: Sequence[Box]) -> list[NDArray[Any]]:
+    """Parts of a shard, each by its slices in it. Each chunk is decoded once for all of them. Raises DamagedShard."""
+    cutting, table = shard.cutting, shard.table
+    found: list[NDArray[Any]] = []
+    lying: dict[tuple[int, ...], list[int]] = {}
+    for n, box in enumerate(boxes):
+        alone = _only_chunk(box, cutting)
+        if alone is not None and table[alone][0] != NOWHERE:
+            whole = np.empty(cutting.kept, cutting.dtype)
+            _decode(shard.file, table[alone], whole)
+            found.append(_in_order(whole, cutting))
+            continue
+        found.append(np.full([s.stop - s.start for s in box], cutting.fill, cutting.dtype))
+        spans = [range(s.start // c, (s.stop - 1) // c + 1) for s, c in zip(box, cutting.inner, strict=True)]
+        for at in product(*spans):
+            lying.setdefault(at, []).append(n)
+    # One buffer for all: pieces of this size that are taken and given back are page faults, each time.
+    buffer = np.empty(cutting.kept, cutting.dtype)
+    chunk = _in_order(buffer, cutting)
+    for at, inside in lying.items():
+        if table[at][0] == NOWHERE:
+            continue
+        _decode(shard.file, table[at], buffer)
+        for n in inside:
+            into, out_of = _overlap(boxes[n], at, cutting)
+            found[n][into] = chunk[out_of]
+    return found
 
-    known: an index of before, which is used if the file is still the same. Raises FileNotFoundError, DamagedShard.
+
+def read_squares_at(shard: OpenShard, places: Sequence[tuple[int, int]]) -> list[NDArray[Any]]:
+    """Whole chunks [.., cell, day] of a shard that is cut in `squares`, by their rows and columns in it.
+
+    Otherwise as `read_boxes`, which takes twice as long for each.
     """
-    with open(path, "rb", buffering=0) as file:
-        index = _index(file.fileno(), cutting, known)
-        found: list[NDArray[Any]] = []
-        lying: dict[tuple[int, ...], list[int]] = {}
-        for n, box in enumerate(boxes):
-            alone = _only_chunk(box, cutting)
-            if alone is not None and index.table[alone][0] != NOWHERE:
-                whole = np.empty(cutting.kept, cutting.dtype)
-                _decode(file.fileno(), index.table[alone], whole)
-                found.append(_in_order(whole, cutting))
-                continue
-            found.append(np.full([s.stop - s.start for s in box], cutting.fill, cutting.dtype))
-            spans = [range(s.start // c, (s.stop - 1) // c + 1) for s, c in zip(box, cutting.inner, strict=True)]
-            for at in product(*spans):
-                lying.setdefault(at, []).append(n)
-        # One buffer for all: pieces of this size that are taken and given back are page faults, each time.
-        buffer = np.empty(cutting.kept, cutting.dtype)
-        chunk = _in_order(buffer, cutting)
-        for at, inside in lying.items():
-            if index.table[at][0] == NOWHERE:
-                continue
-            _decode(file.fileno(), index.table[at], buffer)
-            for n in inside:
-                into, out_of = _overlap(boxes[n], at, cutting)
-                found[n][into] = chunk[out_of]
-    return found, index
+    cutting, found = shard.cutting, []
+    table, kept = shard.table[(0,) * (shard.table.ndim - 3)], cutting.kept
+    shape = (kept[0], kept[1] * kept[2], kept[3])
+    for row, col in places:
+        place = table[row, col]
+        if place[0] == NOWHERE:
+            found.append(np.full(shape, cutting.fill, cutting.dtype))
+            continue
+        whole = np.empty(shape, cutting.dtype)
+        _decode(shard.file, place, whole)
+        found.append(whole)
+    return found
 
 
 def _in_order(kept: NDArray[Any], cutting: Cutting) -> NDArray[Any]:
@@ -126,50 +149,21 @@ def _only_chunk(box: Box, cutting: Cutting) -> tuple[int, ...] | None:
     return tuple(s.start // c for s, c in zip(box, cutting.inner, strict=True))
 
 
-def read_squares_at(
-    path: Path, cutting: Cutting, places: Sequence[tuple[int, int]], known: Index | None
-) -> tuple[list[NDArray[Any]], Index]:
-    """Whole chunks [.., y, x, day] of a shard that is cut in `squares`, by their rows and columns in it.
-
-    Otherwise as `read_boxes`, which takes twice as long for each.
-    """
-    with open(path, "rb", buffering=0) as file:
-        index = _index(file.fileno(), cutting, known)
-        at = index.table[(0,) * (index.table.ndim - 3)]
-        found = []
-        for row, col in places:
-            place = at[row, col]
-            if place[0] == NOWHERE:
-                found.append(np.full(cutting.kept, cutting.fill, cutting.dtype))
-                continue
-            whole = np.empty(cutting.kept, cutting.dtype)
-            _decode(file.fileno(), place, whole)
-            found.append(whole)
-    return found, index
-
-
-def _index(file: int, cutting: Cutting, known: Index | None) -> Index:
-    status = os.fstat(file)
-    stamp = status.st_ino, status.st_mtime_ns, status.st_size
-    return known if known is not None and known.stamp == stamp else Index(stamp, _table(file, cutting, stamp))
-
-
-def _table(file: int, cutting: Cutting, stamp: tuple[int, int, int]) -> NDArray[np.uint64]:
+def _table(file: int, cutting: Cutting) -> NDArray[np.uint64]:
     counts = [n // c for n, c in zip(cutting.outer, cutting.inner, strict=True)]
-    size = 16 * int(np.prod(counts)) + 4
-    if stamp[2] < size:
-        raise DamagedShard(f"it has {stamp[2]} bytes, less than its index")
-    table = _checked_out(os.pread(file, size, stamp[2] - size), "index")
+    whole, size = os.fstat(file).st_size, 16 * int(np.prod(counts)) + 4
+    if whole < size:
+        raise DamagedShard(f"it has {whole} bytes, less than its index")
+    table = _checked_out(os.pread(file, size, whole - size), "index")
     return np.frombuffer(table, "<u8", size // 8).reshape(*counts, 2)
 
 
 def _decode(file: int, place: NDArray[np.uint64], into: NDArray[Any]) -> None:
-    blosc = _blosc()
     offset, size = place.tolist()
     packed = _checked_out(os.pread(file, size, offset), "chunk")
     try:
         # The checksum behind it stays: how long it is, blosc's own header says.
-        blosc.decompress(packed, into)
+        _blosc().decompress(packed, into)
     except (RuntimeError, ValueError) as error:
         raise DamagedShard(f"a chunk cannot be decoded: {error}") from error
 

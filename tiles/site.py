@@ -50,7 +50,7 @@ class Site:
     def layout(self) -> Layout:
         return Layout(self.grid, self.window, self.daily, self.annual, self.members)
 
-    @property
+    @cached_property
     def levels(self) -> tuple[int, ...]:
         """Levels of the pyramid, 0 = the cells."""
         return (0, *self.layout.levels)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TypeAlias
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from .damage import bad_metadata, damaged
 from .layout import DAYS_IN_SHARD, shards
 from .packing import FILL, Counts
-from .pieces import Cutting, DamagedShard, read_boxes, read_squares_at
+from .pieces import Cutting, DamagedShard, OpenShard, read_boxes, read_squares_at
 from .shards import array_metadata
 from .site import Site
 from .view import Opened, View
@@ -57,28 +56,20 @@ class Square:
 
 def squares_under(site: Site, rows: Integers, cols: Integers) -> Under:
     """Where cells [c] of the extent lie."""
-    if not rows.size:
-        return Under(())
-    side, n, window = site.layout.square, site.grid.chunk, site.window
-    across = window.shape[1] // side
-    i, j = (rows - window.row0) // side, (cols - window.col0) // side
-    k = n // side
-    # Chunk by chunk, and in each square by square.
-    key = ((i // k) * (across // k) + j // k) * (k * k) + (i % k) * k + j % k
-    order = np.argsort(key, kind="stable")
-    squares = np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
-    inside = (rows - window.row0 - i * side) * side + cols - window.col0 - j * side
-    firsts = order[np.cumsum([0, *(len(cells) for cells in squares[:-1])])]
-    places = list(
-        zip((window.row0 + i[firsts] * side).tolist(), (window.col0 + j[firsts] * side).tolist(), strict=True)
+    side, n, origin = site.layout.square, site.grid.chunk, site.window
+    chunks: dict[Place, dict[Place, tuple[list[int], list[int]]]] = {}
+    for cell, (row, col) in enumerate(zip(rows.tolist(), cols.tolist(), strict=True)):
+        row0, col0 = row - row % side, col - col % side
+        chunk = chunks.setdefault(((row - origin.row0) // n, (col - origin.col0) // n), {})
+        cells, at = chunk.setdefault((row0, col0), ([], []))
+        cells.append(cell)
+        at.append((row - row0) * side + col - col0)
+    return Under(
+        tuple(
+            (i, j, tuple(of), tuple(np.array(c) for c, _ in of.values()), tuple(np.array(a) for _, a in of.values()))
+            for (i, j), of in chunks.items()
+        )
     )
-    listed = list(zip(places, squares, strict=True))
-    found = []
-    for (row, col), group in groupby(listed, lambda s: ((s[0][0] - window.row0) // n, (s[0][1] - window.col0) // n)):
-        of_chunk = list(group)
-        cells = tuple(c for _, c in of_chunk)
-        found.append((row, col, tuple(p for p, _ in of_chunk), cells, tuple(inside[c] for c in cells)))
-    return Under(tuple(found))
 
 
 def read_squares(
@@ -176,7 +167,7 @@ def _days(
         cutting = _cutting(site, opened, at)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise bad_metadata(site, at, str(error)) from error
-    side, name = site.layout.square, f"{at}/{shards(len(cutting.shape), *shard)}"
+    side = site.layout.square
     try:
         if cutting.squares == side:
             return _pieces(site, opened, at, shard, cutting, places, origin)
@@ -184,12 +175,11 @@ def _days(
             (*index, slice(r - origin[0], r - origin[0] + side), slice(c - origin[1], c - origin[1] + side))
             for r, c in places
         ]
-        found, table = read_boxes(site.path / name, cutting, boxes, opened.indexes.find(name))
+        found = read_boxes(_open(site, opened, at, shard, cutting), boxes)
     except FileNotFoundError as error:
-        raise damaged(site, name, "it is not there") from error
+        raise damaged(site, f"{at}/{shards(len(cutting.shape), *shard)}", "it is not there") from error
     except DamagedShard as error:
-        raise damaged(site, name, str(error)) from error
-    opened.indexes.put(name, table, int(table.table.nbytes))
+        raise damaged(site, f"{at}/{shards(len(cutting.shape), *shard)}", str(error)) from error
     four = [counts if counts.ndim == 4 else counts[None] for counts in found]
     return [np.ascontiguousarray(np.moveaxis(c, 1, -1)).reshape(len(c), side * side, -1) for c in four]
 
@@ -198,13 +188,18 @@ def _pieces(
     site: Site, opened: Opened, at: str, shard: Place, cutting: Cutting, places: Sequence[Place], origin: Place
 ) -> list[Counts]:
     """Squares [.., cell, day] that are pieces of a shard. Raises FileNotFoundError, DamagedShard."""
-    name, side = f"{at}/{shards(len(cutting.shape), *shard)}", cutting.squares
-    known = opened.indexes.find(name)
+    side = cutting.squares
     inside = [((r - origin[0]) // side, (c - origin[1]) // side) for r, c in places]
-    found, index = read_squares_at(site.path / name, cutting, inside, known)
-    if index is not known:
-        opened.indexes.put(name, index, int(index.table.nbytes))
-    return [counts.reshape(len(counts), side * side, -1) for counts in found]
+    return read_squares_at(_open(site, opened, at, shard, cutting), inside)
+
+
+def _open(site: Site, opened: Opened, at: str, shard: Place, cutting: Cutting) -> OpenShard:
+    # What is marked does not change in a generation, so that a shard stays open in it.
+    found: OpenShard | None = opened.shards.find((at, shard))
+    if found is None:
+        found = OpenShard(f"{site.path}/{at}/{shards(len(cutting.shape), *shard)}", cutting)
+        opened.shards.put((at, shard), found, found.nbytes)
+    return found
 
 
 def _cutting(site: Site, opened: Opened, at: str) -> Cutting:

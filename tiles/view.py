@@ -19,7 +19,7 @@ from .pieces import Cutting
 from .site import Site
 
 INDEX_BYTES = 8 * 2**20
-"""Room for the indexes of shards: 64 kB of one that is cut for series."""
+"""Room for the indexes of open shards: 64 kB of one that is cut for series, so that some 120 files stay open."""
 
 
 @dataclass(slots=True)
@@ -35,7 +35,8 @@ class Opened:
     flags: dict[str, Mapping[str, NDArray[np.bool_]] | None] = field(default_factory=dict)
     context: Any = None
     cuttings: dict[str, Cutting] = field(default_factory=dict)
-    indexes: Lru = field(default_factory=lambda: Lru(INDEX_BYTES))
+    shards: Lru = field(default_factory=lambda: Lru(INDEX_BYTES))
+    """Shards that pieces are read of."""
     squares: Lru = field(init=False)
     """Whole years of small squares, for series."""
 
