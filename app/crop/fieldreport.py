@@ -127,7 +127,7 @@ def _figure_of_places(path: Path, study: Study, scores: list[Score]) -> None:
         axes.set_xlabel("RMSE of biomass, g m$^{-2}$")
     figure.suptitle(
         "Biomass of measured field experiments at held-out groups\n"
-        f"dot: all together, with the standard deviation of {study.recipe.seeds} seeds; stroke: each group", fontsize=10,
+        f"dot: all together, standard deviation of {study.recipe.seeds} seeds; stroke: each group", fontsize=10,
     )  # fmt: skip
     figure.savefig(path, dpi=130)
 

@@ -118,15 +118,16 @@ def shared_weights(seeds: Sequence[int]) -> Weights:
 def lstm(weights: Weights, read: Tensor) -> Tensor:
     """[M, C, T, H] hidden states of inputs [M, C, T, F]."""
     members, seasons, steps, inputs = read.shape
-    fed = torch.baddbmm(weights["bias"][:, None], read.reshape(members, -1, inputs), weights["into"])
-    fed = fed.view(members, seasons, steps, -1).transpose(1, 2).contiguous()
+    by_step = read.transpose(1, 2).reshape(members, -1, inputs)
+    fed = torch.baddbmm(weights["bias"][:, None], by_step, weights["into"]).view(members, steps, seasons, -1)
     hidden = fed.shape[-1] // 4
     h = c = fed.new_zeros(members, seasons, hidden)
     over = []
-    for t in range(steps):
-        gates = torch.baddbmm(fed[:, t], h, weights["back"])
-        let_in, forget, out = torch.sigmoid(gates[..., : 3 * hidden]).chunk(3, dim=-1)
-        c = forget * c + let_in * torch.tanh(gates[..., 3 * hidden :])
+    for now in fed.unbind(1):  # not by index, whose gradient is a whole tensor of noughts for every step
+        gates = torch.baddbmm(now, h, weights["back"])
+        doors, fresh = gates.split_with_sizes([3 * hidden, hidden], dim=-1)
+        let_in, forget, out = torch.sigmoid(doors).chunk(3, dim=-1)
+        c = forget * c + let_in * torch.tanh(fresh)
         h = out * torch.tanh(c)
         over.append(h)
     return torch.stack(over, dim=2)
