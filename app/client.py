@@ -284,6 +284,17 @@ def _soil(what: str, land: Any, asked: Mapping[str, Any]) -> _Call[Json]:
     return _Call("POST", f"/v1/soil/{what}", _json, body={"geometry": shapes, **asked})
 
 
+def _forecast(land: Any, issue_day: Any, asked: Mapping[str, Any]) -> _Call[Json]:
+    """land: a polygon, or the id of a registered field."""
+    body = {"issue_day": str(issue_day), **asked}
+    if isinstance(land, str):
+        return _Call("POST", "/v1/forecast", _json, body={"field": land, **body})
+    shapes = _shapes(land)
+    if not isinstance(shapes, dict):
+        raise ValueError(f"A forecast is of one polygon at a time; given: {len(shapes)}. Ask for one after the other.")
+    return _Call("POST", "/v1/forecast", _json, body={"geometry": shapes, **body})
+
+
 def _statement(land: Any, asked: Mapping[str, Any]) -> _Call[Json]:
     """land: polygons, or the ids of registered fields. The same request twice makes one statement."""
     body = dict(asked)
@@ -534,6 +545,13 @@ class Client:
         """
         return self._send(_soil("scenario", land, asked))
 
+    def forecast(self, land: Any, issue_day: Any, **asked: Any) -> Json:
+        """The yield of each crop of a polygon or of a registered field, by its id, as seen on the morning of a day.
+
+        issue_day: a date, or text as 2020-07-01. asked: as POST /v1/forecast takes it: level, intervals, cube, model.
+        """
+        return self._send(_forecast(land, issue_day, asked))
+
     def make_statement(self, land: Any, **asked: Any) -> Json:
         """A signed carbon statement of polygons, or of registered fields by their ids. It issues no credits.
 
@@ -727,6 +745,10 @@ class AsyncClient:
     async def soil_scenario(self, land: Any, **asked: Any) -> Json:
         """As Client.soil_scenario."""
         return await self._send(_soil("scenario", land, asked))
+
+    async def forecast(self, land: Any, issue_day: Any, **asked: Any) -> Json:
+        """As Client.forecast."""
+        return await self._send(_forecast(land, issue_day, asked))
 
     async def make_statement(self, land: Any, **asked: Any) -> Json:
         """As Client.make_statement."""

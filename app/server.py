@@ -29,6 +29,7 @@ from .routes import (
     edr,
     fields,
     fieldtiles,
+    forecast,
     health,
     jobs,
     keys,
@@ -153,6 +154,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     for router in (
         series.router,
         soil.router,
+        forecast.router,
         statements.router,
         calendar.router,
         fields.router,

@@ -60,6 +60,7 @@ ANSWERS: dict[str, str] = {
     "post /v1/calendar": "Calendar",
     "post /v1/soil/profile": "SoilProfile",
     "post /v1/soil/scenario": "SoilScenario",
+    "post /v1/forecast": "Forecast",
     "post /v1/statements": "Statement",
     "get /v1/statements": "Statements",
     "get /v1/statements/rulesets": "Rulesets",

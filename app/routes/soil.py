@@ -90,14 +90,14 @@ async def soil_scenario(request: Request, ask: ScenarioAsk) -> Response:
 
 
 def _profile_question(request: Request, ask: SoilAsk) -> SoilQuestion:
-    return profile_question(workspace_of(request), ask, _geometry(request, ask))
+    return profile_question(workspace_of(request), ask, polygon_of(request, ask))
 
 
 def _scenario_question(request: Request, ask: ScenarioAsk) -> SoilQuestion:
-    return scenario_question(workspace_of(request), ask, _geometry(request, ask))
+    return scenario_question(workspace_of(request), ask, polygon_of(request, ask))
 
 
-def _geometry(request: Request, ask: SoilAsk) -> Any:
+def polygon_of(request: Request, ask: SoilAsk) -> Any:
     """The polygon asked about, of the registry where it is a field. Raises Refused (unknown-field), DatabaseFault."""
     if ask.field is None:
         return ask.geometry

@@ -164,6 +164,7 @@ def harvest(networks: Sequence[SeasonNetwork], part: Part, grown: Grown, grain: 
 
 def carbon(kind: Kind, biomass: Tensor, grain: Tensor) -> tuple[Tensor, Tensor]:
     """Dry matter, g m-2, as carbon, gC m-2: all above ground, and the grain."""
+    grain = grain.clamp(min=0.0)  # shares of growth add up to 1 but for rounding
     of_grain = grain * kind.market.carbon
     return (biomass - grain) * CARBON + of_grain, of_grain
 
