@@ -80,7 +80,7 @@ def _middle(cube: Cube) -> tuple[float, float]:
 
 
 def _draw(workspace: Workspace, place: Place, year: int, lon: float, lat: float) -> None:
-    daily = next(name for name in place.card.outputs if name in ("gpp", "nee", "et"))
+    daily = next((name for name in place.card.outputs if name in ("gpp", "nee", "et")), place.card.outputs[0])
     for when in (f"{year}-07-01", str(year)):
         draw(workspace, place, daily, when, tile_at(lon, lat, 10))
 

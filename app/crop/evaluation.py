@@ -124,7 +124,8 @@ def calibrated(kind: Kind, learn: Yields, wanted: Yields, seed: int) -> Array:
 
 
 def _wheat(model: HybridCrop, panel: Sequence[CountyRecord], split: YieldSplit, data: Path) -> list[Row]:
-    rows = county_years(panel, WHEAT, data)
+    # without earlier reports the line would be scored on fewer years than the model
+    rows = [r for r in county_years(panel, WHEAT, data) if np.isfinite(r.expected)]
     parts = np.array([split.part(r.record.fips, r.year) for r in rows])
     if not (parts != TRAINING).any() or not (parts == TRAINING).any():
         return []

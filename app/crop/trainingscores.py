@@ -13,6 +13,7 @@ from fieldflux.models.hybrids.crop.seasonnet import SeasonNetwork, carbon, grow
 from fieldflux.models.intervals import Residuals, coverage_across_groups, coverage_scores, fit_rule
 from fieldflux.models.registry import Registry
 from fieldflux.models.scores import member_spread, score
+from numpy.typing import NDArray
 
 from .county import harvest_day, lessons_of
 from .forecasting import earlier_years, forecast_rows
@@ -21,6 +22,7 @@ from .trainrecipe import TrainRecipe
 
 Ensembles = dict[str, list[SeasonNetwork]]
 Rules = dict[str, dict[str, IntervalRule]]
+Array = NDArray[np.float64]
 LEADS = (150, 120, 90, 60, 30)
 """Days from the issue of a forecast to the harvest at which its interval is set."""
 
@@ -40,9 +42,10 @@ def calibrated(
         if found is None:
             continue
         said = "days of measured experiments at left-out places"
-        rules[name] = {"day": fit_rule(found, data=said)}
-        scores += coverage_scores(coverage_across_groups(found), name, "day", said)
-        scores += _scores_of(found, name, unit, said)
+        residuals, alone = found
+        rules[name] = {"day": fit_rule(residuals, data=said)}
+        scores += coverage_scores(coverage_across_groups(residuals), name, "day", said)
+        scores += _scores_of(residuals, alone, name, unit, said)
     forecasts = {}
     for lead in LEADS:
         residuals = _forecasts(recipe, lessons, folds, lead)
@@ -102,9 +105,9 @@ def two_of(values: np.ndarray) -> tuple[float, float]:
 
 def _fields(
     recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequence[Ensembles], name: str
-) -> Residuals | None:
-    """Measured courses at places that a fold left out; a group is a place and its crop."""
-    group, observed, members = [], [], []
+) -> tuple[Residuals, Array] | None:
+    """Measured courses at places that a fold left out, a group is a place and its crop; and LINTUL5 as it comes."""
+    group, observed, members, alone = [], [], [], []
     for one in lessons:
         if one.fields is None:
             continue
@@ -113,36 +116,40 @@ def _fields(
             assert away is not None
             with torch.inference_mode():
                 grown = grow(folds[f][one.kind.name], away.fields.part)
+                plain = grow([SeasonNetwork(one.kind)], away.fields.part).course[name]
             made, seen = grown.course[name], away.fields.measured[name].double()
             if name == "grain":
-                made, seen = (x * one.kind.market.carbon for x in (made, seen))
+                made, plain, seen = (x * one.kind.market.carbon for x in (made, plain, seen))
             elif name == "biomass":
                 # measured biomass as carbon needs its share of grain: that of the model is taken for both
                 made, _ = carbon(one.kind, made, grown.course["grain"])
                 part = made.mean(0) / grown.course["biomass"].mean(0).clamp(min=1.0)
-                seen = seen * part
+                plain, seen = plain * part, seen * part
             there = torch.isfinite(seen)
             group += [f"{one.kind.name}, {place}"] * int(there.sum())
             observed.append(seen[there].numpy())
             members.append(made[:, there].double().numpy())
+            alone.append(plain[0][there].double().numpy())
     if len(set(group)) < 3:
         return None
-    return Residuals(np.array(group), np.concatenate(observed), np.concatenate(members, axis=1))
+    together = Residuals(np.array(group), np.concatenate(observed), np.concatenate(members, axis=1))
+    return together, np.concatenate(alone)
 
 
-def _scores_of(found: Residuals, name: str, unit: str, said: str) -> list[Score]:
+def _scores_of(found: Residuals, alone: Array, name: str, unit: str, said: str) -> list[Score]:
     mean = found.members.mean(axis=0)
     out = []
     for crop in sorted({g.split(",")[0] for g in found.group.tolist()}):
         here = np.array([g.startswith(crop) for g in found.group.tolist()])
         seen, made = found.observed[here], mean[here]
-        all_of = score(made, seen)
-        for metric, value in (("rmse", all_of.rmse), ("nse", all_of.nse), ("bias", all_of.bias)):
+        all_of, plain = score(made, seen), score(alone[here], seen)
+        for metric in ("rmse", "nse", "bias"):
             out.append(
                 Score(
-                    variable=name, metric=metric, value=round(value, 4), unit="1" if metric == "nse" else unit,
+                    variable=name, metric=metric, value=round(getattr(all_of, metric), 4), unit="1" if metric == "nse" else unit,
                     split=f"field experiments, left-out places: {crop}, by day", data=said, n=all_of.n,
                     spread=round(member_spread(found.members[:, here], seen) or 0.0, 4) if metric == "rmse" else None,
+                    baseline={"LINTUL5": round(getattr(plain, metric), 4)},
                 )
             )  # fmt: skip
     return out
