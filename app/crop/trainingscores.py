@@ -138,20 +138,26 @@ def _fields(
 
 def _scores_of(found: Residuals, alone: Array, name: str, unit: str, said: str) -> list[Score]:
     mean = found.members.mean(axis=0)
-    out = []
+    out: list[Score] = []
     for crop in sorted({g.split(",")[0] for g in found.group.tolist()}):
         here = np.array([g.startswith(crop) for g in found.group.tolist()])
         seen, made = found.observed[here], mean[here]
         all_of, plain = score(made, seen), score(alone[here], seen)
-        for metric in ("rmse", "nse", "bias"):
-            out.append(
-                Score(
-                    variable=name, metric=metric, value=round(getattr(all_of, metric), 4), unit="1" if metric == "nse" else unit,
-                    split=f"field experiments, left-out places: {crop}, by day", data=said, n=all_of.n,
-                    spread=round(member_spread(found.members[:, here], seen) or 0.0, 4) if metric == "rmse" else None,
-                    baseline={"LINTUL5": round(getattr(plain, metric), 4)},
-                )
-            )  # fmt: skip
+        spread = round(member_spread(found.members[:, here], seen) or 0.0, 4)
+        out += [
+            Score(
+                variable=name,
+                metric=metric,
+                value=round(getattr(all_of, metric), 4),
+                unit="1" if metric == "nse" else unit,
+                split=f"field experiments, left-out places: {crop}, by day",
+                data=said,
+                n=all_of.n,
+                spread=spread if metric == "rmse" else None,
+                baseline={"LINTUL5": round(getattr(plain, metric), 4)},
+            )
+            for metric in ("rmse", "nse", "bias")
+        ]
     return out
 
 
