@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from fieldflux.app.crop.recipe import BadCropRecipe, CropRecipe, Training, read_
 from fieldflux.app.crop.trials import MODELS, Trial, split, trained
 from fieldflux.app.crop.trials import scores as scores_of
 from fieldflux.app.crop.twin import Twin, grow, spoilt
-from fieldflux.app.crop.twincard import scores_of_table
+from fieldflux.app.crop.twincard import add_to_card, scores_of_table
+from fieldflux.models.checkpoint import read_checkpoint
 from fieldflux.models.hybrids.crop.fit import default_process
 from fieldflux.models.hybrids.crop.networks import Course, OneForAll, ParameterNetwork, residual
 from fieldflux.models.processes.lintul5 import parameters as p_
@@ -155,6 +157,13 @@ def test_an_experiment_writes_its_table_and_goes_on_from_its_trials(tmp_path: Pa
     assert len(scores) == 6
     assert set(scores[0].baseline) == set(MODELS) - {"LSTM to LINTUL5"}
     assert scores[0].n == 6
+    card = tmp_path / "card"
+    shutil.copytree(ROOT / "models" / "checkpoints" / "binn-soil-carbon" / "1", card)
+    before = len(read_checkpoint(card).card.scores)
+    assert add_to_card(card, made) == add_to_card(card, made) == 6
+    after = read_checkpoint(card).card.scores
+    assert len(after) == before + 6
+    assert after[-1] == scores[-1]
 
 
 def test_a_season_of_wofost_is_kept_and_grows_like_a_crop(tmp_path: Path) -> None:
