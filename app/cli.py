@@ -14,6 +14,7 @@ import typer
 from .accounts.commands import keys_app
 from .carbon.commands import statements_app, verify
 from .settings import Settings
+from .storecommands import stores_app
 
 if TYPE_CHECKING:
     from fieldflux.models.card import Card
@@ -35,6 +36,7 @@ cube_app = typer.Typer(
 app.add_typer(cube_app, name="cube")
 app.add_typer(keys_app, name="keys")
 app.add_typer(statements_app, name="statements")
+app.add_typer(stores_app, name="stores")
 app.command("verify")(verify)
 
 HOME = "Work folder with cubes/, stores/ and checkpoints/."

@@ -75,7 +75,8 @@ class Lacking:
 
 def lacking(site: Site, view: View) -> list[Lacking]:
     """What `bring_up_to_date` would make, year by year."""
-    kinds = tuple(w for w, kept in (("sums", site.daily), ("series", site.layout.series_daily)) if kept)
+    sums = bool(site.daily) and site.grid.chunk <= LARGEST_CHUNK
+    kinds = tuple(w for w, kept in (("sums", sums), ("series", bool(site.layout.series_daily))) if kept)
     found = []
     for year, kind, i, j, window in _whole(site, view):
         what = tuple(w for w in kinds if not (site.path / w / str(year) / kind / shards(4, i, j)).exists())
@@ -108,7 +109,7 @@ def bring_up_to_date(
 def _make(site: Site, view: View, one: Lacking) -> None:
     wanted: list[Shard] = []
     at = shards(4, one.i, one.j)
-    if "sums" in one.what and site.grid.chunk <= LARGEST_CHUNK:
+    if "sums" in one.what:
         wanted.append((f"sums/{one.year}/{one.kind}", _sums(site, view, one), at))
     if "series" in one.what:
         days = days_together(site, view, site.layout.series_daily, one.window, *_ends(one.year), None)

@@ -72,8 +72,14 @@ class Steps:
             years = january.astype("M8[Y]").astype(np.int64) + 1970
             months = january.astype(np.int64) % 12
             return [f"{y}-{SEASONS[m // 3]}" for y, m in zip(years.tolist(), months.tolist(), strict=True)]
-        found: list[str] = np.datetime_as_string(self.starts, unit=_UNITS[self.step]).tolist()
-        return found
+        return _as_text(self.step, self.starts.tobytes())
+
+
+@lru_cache(maxsize=32)
+def _as_text(step: Step, starts: bytes) -> list[str]:
+    # Of a year of days, this takes longer than summing them up; the same years are asked for again and again.
+    found: list[str] = np.datetime_as_string(np.frombuffer(starts, "M8[D]"), unit=_UNITS[step]).tolist()
+    return found
 
 
 def steps_at_most(step: Step, days: int) -> int:
