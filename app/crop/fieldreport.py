@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .fieldfloors import FLOORS
-from .fieldmodels import MODELS
+from .fieldmodels import MODELS, Choice
 from .fieldrecipe import CropName
 from .fieldscores import POOLED, Score, Spread, scores_of
 from .fieldstudy import Study, Told, field_study
@@ -68,6 +68,10 @@ def _lines(study: Study, scores: list[Score]) -> list[str]:
                 at = {p.place: p for p in own if p.model == s.model and p.level == s.level}
                 row += "   " + "  ".join(f"{at[name].rmse.mean:4.0f}" for name in split.names)
             lines.append(row)
+        if wide:
+            chosen = [r for r in study.results if r.crop == crop and r.choice is not None]
+            lines.append(f"chosen for {', '.join(split.names)}, as strength/weight of grain and leaves/steps:")
+            lines += [f"{'':20s} {r.model:22s} {_choices(r.choice)}" for r in chosen if r.choice]
     lines += [
         "",
         "falls: days before flowering on which biomass falls by more than 1 g m-2. beyond: days on which it grows by "
@@ -75,6 +79,11 @@ def _lines(study: Study, scores: list[Score]) -> list[str]:
     ]
     lines += [f"Left out: {reason}" for reason in study.left_out]
     return lines
+
+
+def _choices(choice: Choice) -> str:
+    each = zip(choice.strength, choice.extra, choice.steps, strict=True)
+    return "  ".join(f"{strength:g}/{extra:g}/{steps}" for strength, extra, steps in each)
 
 
 def _both(value: Spread, places: int) -> str:
