@@ -134,7 +134,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     describe.install(app)
     # The last one added is the first one a request passes.
     app.add_middleware(Compress)
-    uploads = dict.fromkeys(("/v1/fields", "/v1/jobs"), chosen.limits.upload_bytes)
+    uploads = dict.fromkeys(("/v1/fields", "/v1/jobs", "/v1/statements/verify"), chosen.limits.upload_bytes)
     app.add_middleware(BodyLimit, limit=chosen.limits.body_bytes, uploads=uploads)
     app.add_middleware(
         Gate, ring=access.ring, allowances=access.allowances, by_address=access.ring is None and chosen.rates.by_address

@@ -55,6 +55,7 @@ class Limits(BaseModel):
         default=268_435_456, ge=1024, description="Size of a file of fields once unpacked, bytes."
     )
     features: int = Field(default=10_000, ge=1, description="Fields registered by one request.")
+    statement_features: int = Field(default=1_000, ge=1, description="Fields in a carbon statement.")
     live_cell_years: int = Field(
         default=2_000,
         ge=1,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from fieldflux.models.contract import Responds, Scenario
+from fieldflux.models.contract import Responds, Response, Scenario
 from fieldflux.models.variables import variable
 from numpy.typing import NDArray
 
@@ -58,12 +58,21 @@ class Members:
 
 
 def members_of(model: Responds, cube: CubeLike, source: Source, cover: Coverage, scenario: Scenario) -> Members:
-    """Run a scenario for a polygon's cells; alike cells are run once. cube: as one record.
+    """Run a scenario for a polygon's cells. Raises as `members_of_many`."""
+    return members_of_many(model, cube, source, [cover], scenario)[0]
+
+
+def members_of_many(
+    model: Responds, cube: CubeLike, source: Source, covers: Sequence[Coverage], scenario: Scenario
+) -> list[Members]:
+    """Run a scenario for the cells of many polygons, all at once; alike cells are run once. cube: as one record.
 
     The same member of two scenarios has the same parameters, so that their difference is the scenarios' alone.
     Raises Unanswerable (over-limit) for more different cells and years than are run while a caller waits.
     """
-    forcing = narrow(cube.forcing(cover.rows, cover.cols, cube.years), model.needs)
+    cells = np.concatenate([np.stack([cover.rows, cover.cols]) for cover in covers], axis=1)
+    places, at = np.unique(cells, axis=1, return_inverse=True)
+    forcing = narrow(cube.forcing(places[0], places[1], cube.years), model.needs)
     group, first = identical(forcing)
     work, allowed = len(first) * scenario.years, PER_CELL_YEAR * source.live_cell_years
     if work > allowed:
@@ -76,8 +85,16 @@ def members_of(model: Responds, cube: CubeLike, source: Source, cover: Coverage,
             allowed=allowed,
         )
     found = model.respond(taken(forcing, first), scenario)
-    weight = np.bincount(group, cover.fraction, len(first))
-    stock = np.asarray(next(iter(found.stocks.values())))
+    ends = np.cumsum([len(c.rows) for c in covers])[:-1]
+    groups = np.split(group[at.ravel()], ends)
+    return [_means(found, cover, mine) for cover, mine in zip(covers, groups, strict=True)]
+
+
+def _means(found: Response, cover: Coverage, group: NDArray[np.integer[Any]]) -> Members:
+    """Means over a polygon. group: [C] of each of its cells, which of those that were run is like it."""
+    used, mine = np.unique(group, return_inverse=True)
+    weight = np.bincount(mine, cover.fraction, len(used))
+    stock = np.asarray(next(iter(found.stocks.values())))[:, used]
     there = np.asarray(np.isfinite(stock).all(axis=(0, 2)))
     weight_there = np.where(there, weight, 0.0)
     total = weight_there.sum()
@@ -86,20 +103,21 @@ def members_of(model: Responds, cube: CubeLike, source: Source, cover: Coverage,
         """[M, T] area means of [M, G, T]."""
         if total <= 0.0:
             return np.full((of_cells.shape[0], of_cells.shape[2]), np.nan)
-        return np.asarray(np.einsum("mgt,g->mt", np.where(there[None, :, None], of_cells, 0.0), weight_there) / total)
+        here = np.where(there[None, :, None], of_cells[:, used], 0.0)
+        return np.asarray(np.einsum("mgt,g->mt", here, weight_there) / total)
 
     columns: dict[str, Floats] = {}
     for name, stocks in found.stocks.items():
-        columns[name] = mean(stocks)
+        columns[name] = mean(np.asarray(stocks))
         if name in CHANGES:
             columns[CHANGES[name]] = columns[name] - columns[name][:, :1]
     return Members(
         columns,
-        mean(found.entered),
-        mean(found.respired),
-        mean(found.stored),
+        mean(np.asarray(found.entered)),
+        mean(np.asarray(found.respired)),
+        mean(np.asarray(found.stored)),
         float(total / cover.effective_cells),
-        {n: float(weight[flag].sum() / cover.effective_cells) for n, flag in found.flags.items() if flag.any()},
+        {n: float(weight[f[used]].sum() / cover.effective_cells) for n, f in found.flags.items() if f[used].any()},
     )
 
 

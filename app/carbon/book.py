@@ -157,17 +157,8 @@ def page(database: Database, tenant: str, limit: int, before: str, superseded: b
 
 def current_key(database: Database, secret: Secret) -> SigningKey:
     """The key that signs now; the first one is made here. Raises DatabaseFault."""
-    from sqlalchemy import func, select
-
-    from .tables import signing_keys
-
-    k = signing_keys.c
-    mine = (k.secret == secret.fingerprint, k.retired.is_(None))
-    with database.read() as connection:
-        newest = connection.scalar(select(func.max(k.generation)).where(*mine))
-    if newest is None:
-        return _add(database, secret, _newest(database, secret) + 1)
-    return signing_key(secret, newest)
+    newest, signing = _generations(database, secret)
+    return signing_key(secret, signing) if signing is not None else _add(database, secret, newest + 1)
 
 
 def renew_key(database: Database, secret: Secret) -> SigningKey:
@@ -178,7 +169,7 @@ def renew_key(database: Database, secret: Secret) -> SigningKey:
 
     k = signing_keys.c
     current_key(database, secret)
-    made = _add(database, secret, _newest(database, secret) + 1)
+    made = _add(database, secret, _generations(database, secret)[0] + 1)
     with database.begin() as connection:
         old = (k.secret == secret.fingerprint, k.retired.is_(None), k.kid != made.kid)
         connection.execute(update(signing_keys).where(*old).values(retired=utc_now()))
@@ -200,14 +191,20 @@ def public_keys(database: Database) -> list[dict[str, Any]]:
     ]
 
 
-def _newest(database: Database, secret: Secret) -> int:
-    from sqlalchemy import func, select
+def _generations(database: Database, secret: Secret) -> tuple[int, int | None]:
+    """The last generation of a secret's keys, 0 for none, and the one that signs now.
+
+    Of one look: who finds none makes the same first key as all others who found none.
+    """
+    from sqlalchemy import select
 
     from .tables import signing_keys
 
     k = signing_keys.c
     with database.read() as connection:
-        return int(connection.scalar(select(func.max(k.generation)).where(k.secret == secret.fingerprint)) or 0)
+        rows = connection.execute(select(k.generation, k.retired).where(k.secret == secret.fingerprint)).all()
+    signing = [row.generation for row in rows if row.retired is None]
+    return max((row.generation for row in rows), default=0), max(signing, default=None)
 
 
 def _add(database: Database, secret: Secret, generation: int) -> SigningKey:

@@ -12,7 +12,7 @@ from fieldflux.app.database import Database
 from fieldflux.app.problems import Refused, problem_of
 
 from .asked import StatementAsk
-from .signing import canonical
+from .signing import EXACT, canonical
 
 if TYPE_CHECKING:
     from fieldflux.tiles.zonal import Limits, Shape
@@ -53,7 +53,7 @@ def parcels(ask: StatementAsk, limits: Limits, most: int, database: Database | N
     """
     given = _given(ask, database, tenant)
     if len(given) > most:
-        raise over("series_features", len(given), most, "Make several statements.")
+        raise over("statement_features", len(given), most, "Make several statements.")
     if not given:
         raise Refused("invalid-request", "There is no field in it. Send at least one.")
     found: list[Parcel] = []
@@ -100,6 +100,8 @@ def _given(
 
 def _id(feature: Any) -> str | int | None:
     name = feature.get("id") if isinstance(feature, Mapping) else None
+    if isinstance(name, int) and abs(name) > EXACT:
+        raise Refused("invalid-request", f"The id {str(name)[:40]} is a number beyond 2^53: give it as text.")
     return name if isinstance(name, str | int) and not isinstance(name, bool) else None
 
 

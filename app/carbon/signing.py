@@ -17,6 +17,8 @@ from fieldflux.app.problems import Refused
 if TYPE_CHECKING:
     from joserfc.jwk import OKPKey
 
+EXACT = 2**53 - 1
+"""Largest whole number up to which JSON holds all."""
 MEMBER = "signature"
 """Member of a statement that holds its signature, and is not signed."""
 ALGORITHM = "Ed25519"
@@ -60,8 +62,8 @@ def canonical(content: Any) -> bytes:
     import rfc8785
 
     try:
-        return rfc8785.dumps(content)
-    except (rfc8785.CanonicalizationError, UnicodeError) as error:
+        return rfc8785.dumps(_doubles(content))
+    except (rfc8785.CanonicalizationError, UnicodeError, OverflowError) as error:
         raise Refused("invalid-request", f"This cannot be written as canonical JSON: {str(error)[:200]}.") from error
 
 
@@ -106,7 +108,10 @@ def check(statement: Mapping[str, Any], keys: Sequence[Mapping[str, Any]]) -> Ma
     try:
         content = content_of(statement)
         public = OKPKey.import_key({name: found[name] for name in ("kty", "crv", "x")})
-        read = jws.deserialize_compact(f"{parts[0]}.{_text(content)}.{parts[2]}", public, algorithms=[ALGORITHM])
+        registry = jws.JWSRegistry(algorithms=[ALGORITHM])
+        # How large a statement may be is for those who took it in.
+        registry.max_payload_length = 2 * len(content)
+        read = jws.deserialize_compact(f"{parts[0]}.{_text(content)}.{parts[2]}", public, registry=registry)
     except (JoseError, ValueError, KeyError) as error:
         raise BadSignature("The signature does not fit: the statement was changed after it was signed.") from error
     if read.headers().get("kid") != found["kid"] or digest_of(content) != said.get("sha256"):
@@ -115,6 +120,17 @@ def check(statement: Mapping[str, Any], keys: Sequence[Mapping[str, Any]]) -> Ma
     if retired is not None and str(statement.get("created", "")) >= str(retired):
         raise BadSignature(f"It is of {statement.get('created')}, but its key was retired at {retired}.")
     return found
+
+
+def _doubles(content: Any) -> Any:
+    """Whole numbers beyond 2^53 as the doubles that JSON has for them: a large one is read back as an integer."""
+    if isinstance(content, Mapping):
+        return {name: _doubles(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_doubles(value) for value in content]
+    if isinstance(content, int) and not isinstance(content, bool) and abs(content) > EXACT:
+        return float(content)
+    return content
 
 
 def _public(private: bytes) -> bytes:

@@ -112,6 +112,7 @@ def document(
             "says": "Taken, not measured: by itself the cautious end. `total.sensitivity` tells what others give.",
         },
         "fields": [_field(f, rules, correlation, ask.level) for f in found.fields],
+        "notes": {flag: note for f in found.fields for flag, note in f.notes.items()},
         "total": _total(found, ask, rules, correlation),
     }
     said["request_sha256"] = hashlib.sha256(
@@ -177,7 +178,6 @@ def _field(f: Figures, rules: Ruleset, correlation: Correlation, level: float) -
         "valid_fraction": round(f.valid, 6),
         "complete": f.coverage > 1 - 1e-6 and f.valid > 1 - 1e-6,
         "flags": list(f.flags),
-        "notes": list(f.notes),
         "model_flags": dict(f.shares),
         "outside_domain": round(f.shares.get("outside_domain", 0.0), 6),
         "delta_soc": _both(f.gain, rules),
@@ -214,6 +214,7 @@ def _total(found: Account, ask: StatementAsk, rules: Ruleset, correlation: Corre
         "variable": found.variable,
         "delta_soc": _both(gain, rules),
         "per_year": _both(gain / years, rules),
+        "per_ha_and_year": _both(gain / years / max(sum(f.covered_ha * f.valid for f in found.fields), 1e-9), rules),
         "standard_error": _both(error, rules),
         "interval": _interval(gain, error, ask.level, rules),
         "variance": {

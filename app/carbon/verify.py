@@ -136,7 +136,7 @@ def _land(workspace: Workspace, ask: StatementAsk, said: Mapping[str, Any]) -> l
     from .land import parcels
 
     limits = workspace.settings.limits
-    found = parcels(ask, Limits(limits.vertices, limits.area_km2), limits.series_features, None, "")
+    found = parcels(ask, Limits(limits.vertices, limits.area_km2), limits.statement_features, None, "")
     return [
         replace(parcel, external_id=f.get("external_id"), version=f.get("version"))
         for parcel, f in zip(found, said["fields"], strict=True)

@@ -75,11 +75,11 @@ STATEMENT = thing(
             valid_fraction=NUMBER,
             complete=FLAG,
             flags=NAMES,
-            notes=NAMES,
             model_flags=by_name(NUMBER),
             outside_domain=said(NUMBER, "Share of the covered area"),
         )
     ),
+    notes=by_name(TEXT, "A sentence for each flag"),
     total=thing(
         "All fields together, the one figure that counts",
         IF_SCENARIO,
@@ -87,6 +87,7 @@ STATEMENT = thing(
         **SUMMED,
         variable=TEXT,
         per_year=CARBON,
+        per_ha_and_year=CARBON,
         variance=ANY,
         effective_fields=said(NUMBER, "How many independent fields would be as sure"),
         sensitivity=many(ANY, "Standard errors with other correlations"),

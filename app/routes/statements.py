@@ -87,7 +87,7 @@ def _make(request: Request, tenant: str, ask: StatementAsk, key: str | None, bod
         return before
     limits = workspace.settings.limits
     check_use(workspace, ask, ruleset(ask.ruleset, workspace.settings.home))
-    land = parcels(ask, Limits(limits.vertices, limits.area_km2), limits.series_features, database, tenant)
+    land = parcels(ask, Limits(limits.vertices, limits.area_km2), limits.statement_features, database, tenant)
     _charge(request, [parcel.shape for parcel in land], ask)
     return book.make(workspace, database, secret, tenant, ask, land, key, said)
 
