@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from fieldflux.models.processes.lintul5.crops import SOYBEAN, interpolate
 from fieldflux.models.processes.lintul5.season import simulate
 from fieldflux.models.processes.lintul5.step import Variant
 from fieldflux.tiles.measurements.dssat import read_fields
-from fieldflux.tiles.measurements.dssattables import day, day_after, number
+from fieldflux.tiles.measurements.dssattables import day, day_after, number, read_text
 from fieldflux.tiles.measurements.tables import BadMeasurements
+from hypothesis import given
+from hypothesis import strategies as st
 
 from .dssat_files import experiment, weather
 
@@ -79,6 +82,26 @@ def test_quirks_of_the_format() -> None:
     assert str(day_after("84048", sown)) == "1984-02-17"
     with pytest.raises(ValueError, match="'82o57' is no day"):
         day("82o57")
+
+
+CELL = st.one_of(st.none(), st.integers(0, 9999), st.floats(0, 99).map(lambda v: round(v, 2)))
+
+
+@given(rows=st.lists(st.lists(CELL, min_size=5, max_size=5), min_size=1, max_size=6), shift=st.integers(-1, 1))
+def test_numbers_are_found_under_their_header_though_columns_are_off_by_one(
+    rows: list[list[float | None]], shift: int
+) -> None:
+    names = ["CWAD", "LAID", "GWAD", "LWAD", "SWAD"]
+    lines = ["*EXP", "@TRNO" + "".join(f"{name:>7s}" for name in names)]
+    start = " " * (4 + shift) + "1"
+    lines += [start + "".join(f"{'.' if v is None else v:>7}" for v in row) for row in rows]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "X.MZT"
+        path.write_text("\n".join(lines) + "\n")
+        (table,) = read_text(path).sections[0].tables
+    found = [[number(row.get(name)) for name in names] for row in table.numbers()]
+    for made, meant in zip(found, rows, strict=True):
+        assert np.array_equal(made, [np.nan if v is None else v for v in meant], equal_nan=True)
 
 
 def test_seasons_go_on_in_the_next_years_file_and_lost_days_are_told(tmp_path: Path) -> None:
