@@ -58,7 +58,7 @@ class Collector:
         if alone:
             return
         for m in range(self._layout.members):
-            daily = {n: a[m] for n, a in prediction.daily.items() if n in FLUXES}
+            daily = {n: a[m] for n, a in prediction.daily.items() if n in FLUXES or n in self._layout.member_daily}
             counts = self._pack(daily, tuple(daily), cells_of, " of members")
             for name in self._layout.member_daily:
                 spread(counts[name], batch.group, flat, self._member_daily[name][m].reshape(len(counts[name]), -1))

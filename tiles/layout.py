@@ -40,6 +40,8 @@ FLUXES = ("gpp", "ra", "rh", "reco", "nee")
 """Kept as yearly values of each member."""
 MEMBER_DAYS = ("gpp", "ra", "rh")
 """Kept day by day of each member: reco and nee follow from them."""
+CROP_DAYS = ("biomass", "grain", "lai")
+"""Kept day by day of each member of a model of crops, which gives no fluxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,9 @@ class Layout:
 
     @property
     def member_daily(self) -> tuple[str, ...]:
-        return tuple(n for n in MEMBER_DAYS if n in self.daily) if self.members > 1 else ()
+        if self.members == 1:
+            return ()
+        return tuple(n for n in MEMBER_DAYS if n in self.daily) or tuple(n for n in CROP_DAYS if n in self.daily)
 
     @property
     def member_yearly(self) -> tuple[str, ...]:

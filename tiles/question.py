@@ -14,6 +14,7 @@ from fieldflux.models.variables import variable
 from numpy.typing import NDArray
 
 from .bounds import check_level
+from .layout import CROP_DAYS
 from .lru import Lru
 from .spatial import Statistic
 from .steps import Step
@@ -184,4 +185,5 @@ def read_groups(daily: Sequence[str], card: Card) -> tuple[tuple[str, ...], ...]
 
 def has_members(group: Sequence[str], card: Card) -> bool:
     """Whether the store keeps days of each member of these variables."""
-    return card.members > 1 and set(group) <= set(PARTS)
+    kept = PARTS if set(PARTS) & set(card.outputs) else CROP_DAYS
+    return card.members > 1 and set(group) <= set(kept)
