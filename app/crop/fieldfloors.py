@@ -58,7 +58,7 @@ def clocks_of(inputs: FieldInputs, weathers: Sequence[dict[str, Tensor]], crop: 
 
 
 def floor_of(name: str, clocks: Clocks, given: Given, inputs: FieldInputs, split: Split) -> Callable[..., Array]:
-    """The function (place, training [C], draw, seed) -> biomass [C, D] of a floor of FLOORS.
+    """The function (place, training [C], its seasons [A], draw, seed) -> biomass [A, D] of a floor of FLOORS.
 
     How wide it smooths, or how many trees it has, is chosen on the first training given for a place.
     """
@@ -66,7 +66,7 @@ def floor_of(name: str, clocks: Clocks, given: Given, inputs: FieldInputs, split
     seen = given.biomass.double().numpy()
     at = given.at.numpy()
 
-    def course(place: str, training: Tensor, draw: int, seed: int) -> Array:
+    def course(place: str, training: Tensor, away: NDArray[np.int64], draw: int, seed: int) -> Array:
         del seed
         x = clocks.days[draw] / SEASON_DAYS if name == FLOORS[0] else clocks.warmth[draw] / SEASON_WARMTH
         there = np.take_along_axis(x, at, 1)
@@ -79,9 +79,9 @@ def floor_of(name: str, clocks: Clocks, given: Given, inputs: FieldInputs, split
             folds = inner_folds(inputs, split, training)
             errors = [sum(_error(smooth(there, training & ~h, w), seen[draw], h) for h in folds) for w in WIDTHS]
             best[place] = int(np.argmin(errors))
-        return smooth(x, training, WIDTHS[best[place]])
+        return smooth(x[away], training, WIDTHS[best[place]])
 
-    def boosting(place: str, training: Tensor, draw: int, seed: int) -> Array:
+    def boosting(place: str, training: Tensor, away: NDArray[np.int64], draw: int, seed: int) -> Array:
         from sklearn.ensemble import GradientBoostingRegressor
 
         columns = clocks.columns[draw]
@@ -103,7 +103,8 @@ def floor_of(name: str, clocks: Clocks, given: Given, inputs: FieldInputs, split
                 errors += [float(((made - seen[draw][known(held)]) ** 2).sum()) for made in staged]
             best[place] = int(errors.argmin()) + 1
         model = fitted(training, best[place])
-        return np.asarray(model.predict(columns.reshape(-1, columns.shape[-1]))).reshape(columns.shape[:2])
+        own = columns[away]
+        return np.asarray(model.predict(own.reshape(-1, own.shape[-1]))).reshape(own.shape[:2])
 
     return boosting if name == FLOORS[2] else course
 

@@ -177,7 +177,8 @@ def _floors(
     for seed in range(1 if fixed else seeds):
         for place, training, away in zip(split.names, trainings[seed], held, strict=True):
             draw = seed if given.read.shape[0] > 1 else 0
-            out[seed, away] = torch.tensor(predict(place, training, draw, seed), dtype=torch.float32)[away]
+            made = predict(place, training, away.nonzero()[:, 0].numpy(), draw, seed)
+            out[seed, away] = torch.tensor(made, dtype=torch.float32)
     return out[:1].expand(seeds, -1, -1) if fixed else out
 
 
