@@ -17,7 +17,6 @@ from .settings import Settings
 from .storecommands import stores_app
 
 if TYPE_CHECKING:
-    from fieldflux.models.card import Card
     from rich.console import Console
 
 app = typer.Typer(
@@ -313,6 +312,7 @@ def tile(
 @app.command()
 def models(
     name: Annotated[str, typer.Argument(help="Model whose card to show: name or name/version.")] = "",
+    whole: Annotated[bool, typer.Option("--all", help="Every score of the card.")] = False,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     home: Home = None,
 ) -> None:
@@ -330,7 +330,9 @@ def models(
         if json:
             typer.echo(card.model_dump_json(indent=2))
         else:
-            _show_card(card, _out())
+            from .showcard import show_card
+
+            show_card(card, _out(), whole)
         return
     cards = registry.cards()
     if json:
@@ -595,36 +597,6 @@ def _refused(sentence: str) -> ValueError:
     from .problems import Refused
 
     return Refused("invalid-request", sentence)
-
-
-def _show_card(card: Card, console: Console) -> None:
-    from rich.table import Table
-
-    def said(name: str, text: str) -> None:
-        console.print(f"[bold]{name}[/] {_escape(text)}", highlight=False)
-
-    console.print(f"[bold]{card.id}[/]  {_escape(card.title)}\n{_escape(card.description)}\n", highlight=False)
-    said("Needs daily:", ", ".join(card.needs_daily))
-    said("Needs a year:", ", ".join(card.needs_annual))
-    said("Needs of the place:", ", ".join(card.needs_static))
-    said("Uses where there is:", ", ".join(card.optional) or "nothing")
-    said("Gives:", ", ".join(card.outputs))
-    said("Members:", str(card.members))
-    said("Crops:", ", ".join(card.domain.crops))
-    said("Climates:", card.domain.climates)
-    said("Years:", card.domain.years)
-    said("Weights:", f"sha256 {card.weights_sha256}")
-    said("Licence:", card.licence)
-    if card.scores:
-        table = Table(
-            "variable", "metric", "value", "unit", "floor", "days or sites", title="Scores", title_justify="left"
-        )
-        for s in card.scores:
-            floors = ", ".join(f"{name} {value:.3g}" for name, value in s.baseline.items())
-            table.add_row(s.variable, s.metric, f"{s.value:.3g}", s.unit, floors, f"{s.split} (n = {s.n})")
-        console.print(table)
-    for fault in card.known_faults:
-        said("Known fault:", fault)
 
 
 @contextmanager

@@ -126,6 +126,10 @@ def test_models_and_cubes_are_listed(home: Path) -> None:
     assert "agroecosystem/1" in fieldflux("models", home=home).stdout
     card = fieldflux("models", "agroecosystem", home=home).stdout
     assert "Needs daily: tmean" in card
+    assert "more scores, and every floor: with --all" in card
+    whole = fieldflux("models", "agroecosystem", "--all", home=home).stdout
+    assert "more scores" not in whole
+    assert whole.count("nse") > card.count("nse")
     assert json.loads(fieldflux("models", "agroecosystem", "--json", home=home).stdout)["name"] == "agroecosystem"
     assert "small" in fieldflux("cube", "list", home=home).stdout
     assert "no model 'oracle'" in refusal(fieldflux("models", "oracle", home=home, code=2))
