@@ -27,6 +27,10 @@ const ORIGIN = {
 const TINTS: Record<string, string> = { gpp: 'gpp', reco: 'reco', nee: 'nee', ra: 'reco', rh: 'reco' };
 const SHORT: Record<string, string> = { gpp: 'GPP', reco: 'Reco', nee: 'NEE', ra: 'Ra', rh: 'Rh', et: 'ET', lai: 'LAI', le: 'LE', h: 'H' };
 const FIRST = ['gpp', 'reco', 'nee'];
+/** Of a model of crops, which gives no fluxes. */
+const GROWTH = ['biomass', 'grain'];
+/** What a model's chart shows first. */
+const firstOf = (has: Set<string>): string[] => (FIRST.some((n) => has.has(n)) ? FIRST : GROWTH).filter((n) => has.has(n));
 const YEARLY: [string, string, string][] = [
   ['gpp', 'GPP', 'Gross primary production'],
   ['reco', 'Reco', 'Ecosystem respiration'],
@@ -116,7 +120,7 @@ export class Result {
         await this.soil(land, context, running.signal);
         return;
       }
-      const daily = FIRST.filter((name) => has.has(name));
+      const daily = firstOf(has);
       const yearly = YEARLY.map(([name]) => name).filter((name) => has.has(name));
       [this.daily, this.yearly, this.seasons] = await Promise.all([
         this.request(land, daily, 'day', running.signal),
@@ -267,7 +271,7 @@ export class Result {
   private names(): string[] {
     const { chart } = this.state.now;
     const daily = this.daily!;
-    return chart.split(',').flatMap((name) => (name === BALANCE ? FIRST.filter((n) => daily.values[n]) : [name]));
+    return chart.split(',').flatMap((name) => (name === BALANCE ? firstOf(new Set(Object.keys(daily.values))) : [name]));
   }
 
   private options(): { value: string; text: string }[] {
@@ -276,7 +280,7 @@ export class Result {
     const rank = (name: string): number => (['nee', 'gpp', 'reco', 'ra', 'rh'].indexOf(name) + 6) % 6;
     daily.sort((a, b) => (rank(a.name) || 9) - (rank(b.name) || 9));
     return [
-      { value: BALANCE, text: 'Carbon balance: GPP, Reco, NEE' },
+      { value: BALANCE, text: FIRST.some((n) => outputs.has(n)) ? 'Carbon balance: GPP, Reco, NEE' : 'Growth: biomass and grain' },
       ...daily.map((v) => ({ value: v.name, text: capital(v.long_name) })),
     ];
   }
