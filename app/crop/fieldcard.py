@@ -38,11 +38,12 @@ def scores_of_table(table: Path) -> list[Score]:
             continue
         same = [x for x in lines if all(x[k] == line[k] for k in ("crop", "level", "place"))]
         place = "all held-out seasons" if line["place"] == POOLED else f"at {line['place']}"
+        how = f"the architecture trained anew, mean of {line['seeds']} seeds"
+        split = f"experiment {name}: {line['crop']}; {line['split']}; learned from {line['level']}; {place}; {how}"
         for metric, column, unit in (("rmse", "rmse_g_m2", "g m-2 dry matter"), ("nse", "r2", "1")):
             score = Score(
-                variable="biomass", metric=metric, value=round(float(line[column]), 4), unit=unit,
-                split=f"{name}: {line['crop']}; {line['split']}; learned from {line['level']}; {place}", data=DATA,
-                n=int(line["n"]), spread=round(float(line["rmse_sd" if metric == "rmse" else "r2_sd"]), 4),
+                variable="biomass", metric=metric, value=round(float(line[column]), 4), unit=unit, split=split,
+                data=DATA, n=int(line["n"]), spread=round(float(line["rmse_sd" if metric == "rmse" else "r2_sd"]), 4),
                 baseline={x["model"]: round(float(x[column]), 4) for x in same if x["model"] != OURS},
             )  # fmt: skip
             scores.append(score)
