@@ -244,7 +244,7 @@ EXCEPTIONS: MappingProxyType[str, str] = MappingProxyType(
         "fieldflux.tiles.cubefile.BadCube": "bad-cube",
         "fieldflux.tiles.manifest.BadStore": "bad-store",
         "fieldflux.tiles.manifest.WrongStore": "bad-store",
-        "fieldflux.tiles.store.NotInStore": "not-in-store",
+        "fieldflux.tiles.site.NotInStore": "not-in-store",
         "fieldflux.tiles.state.BadState": "bad-store",
         "fieldflux.tiles.mercator.BadTile": "invalid-tile",
         "fieldflux.tiles.when.BadMoment": "invalid-dates",
