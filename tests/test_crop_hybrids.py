@@ -147,6 +147,7 @@ def test_an_experiment_writes_its_table_and_goes_on_from_its_trials(tmp_path: Pa
         rows = list(csv.DictReader(file))
     assert [row["model"] for row in rows] == [*MODELS, *MODELS]
     assert told == [0.5, 1.0]
+    assert {row["behind_hybrid"] for row in rows if row["model"] == "LSTM to LINTUL5"} == {"0"}
     assert "1 seeds" in made[0].read_text()
     kept = sorted((tmp_path / "work").rglob("*.json"))
     assert len(kept) == 2

@@ -9,7 +9,8 @@ from pathlib import Path
 from fieldflux.models.card import Score
 from fieldflux.models.checkpoint import read_checkpoint, write_checkpoint
 
-HYBRID = "LSTM to LINTUL5"
+from .tables import HYBRID
+
 METRICS = {"r2": ("R2 over seasons and days", "1"), "rmse": ("RMSE over seasons and days", "g m-2"),
            "season_r2": ("R2 at the season's end", "1")}  # fmt: skip
 GROUPS = {"inputs": "noise on weather x", "targets": "noise on measurements x", "both": "noise on both x",
