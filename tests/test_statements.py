@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fieldflux.app.cli import app
 from fieldflux.app.client import AsyncClient, Client
-from fieldflux.app.settings import Settings
+from fieldflux.app.settings import Limits, Settings
 from fieldflux.models.registry import Registry
 from fieldflux.tiles.cube import Cube, open_cube
 from typer.testing import CliRunner
@@ -365,3 +365,17 @@ def test_a_period_of_the_record(tmp_path: Path) -> None:
         assert client.get(f"/v1/statements/{said['id']}/verification").json()["good"]
         refused(client, 422, "use-not-supported", geometry=shape, years=[2019], use_class="credit_component")
         refused(client, 422, "invalid-dates", geometry=shape, years=[2019, 2023])
+
+
+def test_a_region_that_must_be_computed_is_queued_and_comes(tmp_path: Path) -> None:
+    home = toy_home(tmp_path, years=(2019, 2020), run_years=())
+    settings = settings_of(home, limits=Limits(live_cell_years=5))
+    with serving(settings, toy_registry(home / "checkpoints")) as client:
+        shape = square(open_cube(home / "cubes" / "toy.zarr"), 95, 120, 3, 3)
+        body = {"geometry": shape, "years": [2020]}
+        first = client.post("/v1/statements", json=body)
+        assert first.status_code == 503, first.text
+        assert first.json()["type"] == "/problems/not-computed-yet"
+        assert int(first.headers["retry-after"]) > 0
+        with Client(str(client.base_url)) as flux:
+            assert flux.make_statement(shape, years=[2020])["inputs"]["snapshot"]  # asked again until it is there
