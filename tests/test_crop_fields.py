@@ -26,10 +26,12 @@ from .conftest import ROOT
 from .dssat_files import experiment
 
 SMALL = FieldRecipe(
-    seeds=2, hidden=4, steps=4, every=2, teaching=2, extras=(0.1,), levels=(3.0,),
+    seeds=2, hidden=4, steps=4, network_steps=4, every=2, teaching=2, extras=(0.1,), levels=(3.0,),
     strengths=Strengths(decay=(1e-4,), drift=(1e-3,), hold=(0.1,), shift=(3e-4, 3e-3)),
 )  # fmt: skip
-RECIPE = "seeds = 1\nhidden = 4\nsteps = 4\nevery = 2\nteaching = 2\nextras = [0.1]\nlevels = [3.0]\n"
+RECIPE = (
+    "seeds = 1\nhidden = 4\nsteps = 4\nnetwork_steps = 4\nevery = 2\nteaching = 2\nextras = [0.1]\nlevels = [3.0]\n"
+)
 
 
 def written(root: Path) -> Path:
@@ -217,7 +219,7 @@ def test_settings_of_the_stress_tests(inputs: FieldInputs) -> None:
 
 def test_what_is_asked_wrongly_is_said(tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
-    recipe.write_text("steps = 5\nevery = 2\n")
+    recipe.write_text("steps = 5\nnetwork_steps = 4\nevery = 2\n")
     with pytest.raises(BadFieldRecipe, match="which 2 does not divide"):
         read_field_recipe(recipe)
     recipe.write_text(RECIPE)

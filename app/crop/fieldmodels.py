@@ -32,6 +32,7 @@ from .fieldinputs import FieldInputs
 from .fieldrecipe import CropName, FieldRecipe, Limits
 
 MODELS = ("LINTUL5 calibrated", "LSTM", "LSTM pre-trained", "LSTM with physics", "LSTM to LINTUL5")
+NETWORKS = MODELS[1:4]  # alone, without LINTUL5
 TEACHING_EXTRA = 0.1  # weight of grain and leaf area, which the teacher knows without error
 GRAIN_OUTPUTS, PHYSICS_OUTPUTS = 3, 5
 
@@ -76,14 +77,15 @@ def field_model(name: str, inputs: FieldInputs, given: Given, recipe: FieldRecip
         return parameter_weights(seeds, given.read.shape[3], given.static.shape[1], hidden)
 
     held = balance(interpolate(inputs.crop.extinction, 1.0))
+    slow = replace(pace, steps=recipe.network_steps)
     extras, fit = recipe.extras, replace(pace, rate=recipe.rate_parameters)
     models = (
         FieldModel(MODELS[0], through_lintul5(inputs.crop, limits, False), shared_weights, lambda _: shift_size,
                    strengths.shift, extras, fit, seeded=False),
-        FieldModel(MODELS[1], plain, begin(GRAIN_OUTPUTS), lambda _: drift(of_network), strengths.decay, extras, pace),
+        FieldModel(MODELS[1], plain, begin(GRAIN_OUTPUTS), lambda _: drift(of_network), strengths.decay, extras, slow),
         FieldModel(MODELS[2], plain, begin(GRAIN_OUTPUTS), lambda start: drift(of_network, start), strengths.drift,
-                   extras, pace, taught=True),
-        FieldModel(MODELS[3], with_physics, begin(PHYSICS_OUTPUTS), lambda _: held, strengths.hold, extras, pace),
+                   extras, slow, taught=True),
+        FieldModel(MODELS[3], with_physics, begin(PHYSICS_OUTPUTS), lambda _: held, strengths.hold, extras, slow),
         FieldModel(MODELS[4], through_lintul5(inputs.crop, limits, True), parameters, lambda _: shift_size,
                    strengths.shift, extras, pace),
     )  # fmt: skip

@@ -38,6 +38,7 @@ class FieldRecipe(BaseModel):
     rate: float = Field(1e-2, gt=0.0)
     rate_parameters: float = Field(5e-2, gt=0.0)
     steps: int = Field(100, ge=1)
+    network_steps: int = Field(200, ge=1)
     every: int = Field(10, ge=1)
     extras: tuple[float, ...] = Field((0.01, 0.1), min_length=1)
     copies: int = Field(2, ge=1, le=50)
@@ -59,6 +60,7 @@ def read_field_recipe(path: Path) -> FieldRecipe:
         raise BadFieldRecipe(f"The recipe {path} is not right: {error}") from error
     if set(recipe.limits) != set(CROPS) or set(recipe.mass) != set(CROPS):
         raise BadFieldRecipe(f"The recipe {path} must name {', '.join(CROPS)} in [limits] and in [mass].")
-    if recipe.steps % recipe.every:
-        raise BadFieldRecipe(f"The recipe {path} makes {recipe.steps} steps, which {recipe.every} does not divide.")
+    for steps in (recipe.steps, recipe.network_steps):
+        if steps % recipe.every:
+            raise BadFieldRecipe(f"The recipe {path} makes {steps} steps, which {recipe.every} does not divide.")
     return recipe

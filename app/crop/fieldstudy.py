@@ -21,7 +21,7 @@ from torch import Tensor
 from .fieldfloors import FLOORS, clocks_of, floor_of
 from .fieldgiven import Noise, Split, given_of, noisy_weather, split_of
 from .fieldinputs import FieldInputs, field_inputs
-from .fieldmodels import MODELS, Choice, chosen, field_model, lintul5, predicted, teacher
+from .fieldmodels import MODELS, NETWORKS, Choice, chosen, field_model, lintul5, predicted, teacher
 from .fieldrecipe import CROPS, BadFieldRecipe, CropName, FieldRecipe, read_field_recipe
 
 NAMES = ("crop-fields", "crop-fields-noise", "crop-fields-scarcity")
@@ -70,7 +70,15 @@ def field_study(
         raise BadFieldRecipe(f"There is no experiment '{name}' on fields. Choose one of: {', '.join(NAMES)}.")
     recipe = read_field_recipe(recipe_path)
     if quick:
-        recipe = recipe.model_copy(update={"seeds": 2, "steps": 2 * recipe.every, "teaching": 10, "levels": (3.0,)})
+        recipe = recipe.model_copy(
+            update={
+                "seeds": 2,
+                "steps": 2 * recipe.every,
+                "network_steps": 2 * recipe.every,
+                "teaching": 10,
+                "levels": (3.0,),
+            }
+        )
     fields = read_fields(data_dir)
     if not fields.seasons:
         raise BadFieldRecipe(
@@ -186,7 +194,8 @@ def _remembered(
     work: Path, fields: Fields, crop: CropName, inputs: FieldInputs, split: Split, setting: Setting, model: str,
     recipe: FieldRecipe,
 ) -> Result:  # fmt: skip
-    settings = recipe.model_dump(exclude={"levels", "places"}) | {"crop": crop, "names": inputs.names}
+    of_networks = {"network_steps", "teaching", "copies"} if model not in NETWORKS else set()
+    settings = recipe.model_dump(exclude={"levels", "places", *of_networks}) | {"crop": crop, "names": inputs.names}
     sums = [float(torch.nan_to_num(v).double().sum()) for v in (inputs.measured.biomass, inputs.seasons.features)]
     key = hashlib.sha256(json.dumps([settings, sums], sort_keys=True).encode()).hexdigest()[:12]
     folder = work / f"{crop}-{key}"

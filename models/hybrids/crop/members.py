@@ -23,6 +23,7 @@ from torch import Tensor
 from .inputs import DAYS
 
 Weights = dict[str, Tensor]
+MASSES, SMALL = 3, -2.0  # biomass, grain and leaf area of a head begin at softplus(-2), an eighth of a good crop's
 LAI = 5.0  # what the networks' leaf area index is a multiple of
 NEAR = 0.02  # how near to the ends of its range a parameter may begin
 
@@ -95,10 +96,12 @@ def _even(seeds: Sequence[int], shapes: Mapping[str, tuple[int, ...]], within: f
 
 
 def network_weights(seeds: Sequence[int], inputs: int, hidden: int, outputs: int) -> Weights:
-    """An LSTM with a linear head, begun as torch's own is."""
+    """An LSTM with a linear head, begun as torch's own is, but with small masses and leaf area at first."""
     shapes = {"into": (inputs, 4 * hidden), "back": (hidden, 4 * hidden), "bias": (4 * hidden,),
               "head": (hidden, outputs), "head_bias": (outputs,)}  # fmt: skip
-    return _even(seeds, shapes, 1.0 / math.sqrt(hidden))
+    weights = _even(seeds, shapes, 1.0 / math.sqrt(hidden))
+    weights["head_bias"][:, :MASSES] += SMALL
+    return weights
 
 
 def parameter_weights(seeds: Sequence[int], inputs: int, statics: int, hidden: int) -> Weights:
@@ -161,14 +164,14 @@ def with_physics(weights: Weights, given: Given, draw: Tensor, at: Tensor) -> Co
     """The same with light use and drought, for `balance` to hold."""
     head = _head(weights, lstm(weights, _inputs(given, draw)))
     mass, grain, lai = _positive(head, given)
-    light_use, drought = torch.sigmoid(head[..., 3:]).unbind(-1)
+    light_use, drought = torch.sigmoid(head[..., MASSES:]).unbind(-1)
     daily = [by_day(v, given.sow, at, given.step) for v in (mass, grain, lai)]
     return Courses(daily[0], daily[1], daily[2], ends=torch.stack([mass, lai, 5.0 * light_use, drought], dim=-1))
 
 
 def _positive(head: Tensor, given: Given) -> tuple[Tensor, Tensor, Tensor]:
     """Biomass, grain and leaf area of a head's first three numbers."""
-    mass, grain, lai = torch.nn.functional.softplus(head[..., :3]).unbind(-1)
+    mass, grain, lai = torch.nn.functional.softplus(head[..., :MASSES]).unbind(-1)
     return mass * given.mass, 0.5 * grain * given.mass, lai * LAI
 
 
