@@ -207,17 +207,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 def test_a_field_over_http(client: httpx.Client, tmp_path: Path) -> None:
     cube = build_small(tmp_path / "small.zarr", years=1)
     field = square(cube, WINDOW.row0 + 1, WINDOW.col0 + 1, 2, 2)
-    ask = {
-        "geometry": field,
-        "years": [2020],
-        "variables": ["biomass", "lai", "stage", "grain", "water_stress", "yield"],
-    }
-    found = client.post("/v1/series", json=ask)
-    assert found.status_code == 200, found.text
-    body = found.json()
-    columns = body["columns"] if "columns" in body else body["values"]
-    assert {"biomass", "lai", "stage"} <= set(columns)
     flux = Client(str(client.base_url))
+    found = flux.series(field, years=[2020], variables=list(DAILY), step="day").to_pandas()
+    assert len(found) == 366
+    for name in ("biomass", "grain", "lai"):
+        standing = found[found[name] > 0.5]
+        assert len(standing) > 20
+        assert (standing[f"{name}_low"] < standing[name]).all()
+        assert (standing[name] < standing[f"{name}_high"]).all()
     june, october = (flux.forecast(field, day) for day in (date(2021, 6, 1), "2021-11-01"))
     early, late = june["crops"][0], october["crops"][0]
     assert early["days_to_harvest"] > 100

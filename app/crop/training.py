@@ -151,7 +151,7 @@ def card_of(recipe: TrainRecipe, lessons: Sequence[CropLessons], data: Path) -> 
     return Card(
         name=recipe.name,
         version=recipe.version,
-        title="Hybrid crop model: LINTUL5 with parameters and light use by networks",
+        title="Hybrid crop model: LINTUL5 and networks",
         family=FAMILY,
         description=(
             "LINTUL5 (water-limited; maize, soybean, winter wheat with vernalisation and day length), after the "
@@ -207,6 +207,16 @@ FAULTS = (
     "Where the expected yield is not given, the level of a yield is that of Iowa and Illinois for its soil, latitude "
     "and year (flag assumed_yield_expected).",
     "Winter wheat was learned from one county of Illinois and one experiment in Kansas: no spatial test.",
+    "The weights of measured fields and of parameters that leave the crop's own were raised, and maize's thermal times "
+    "laid around American varieties, after the folds' scores at left-out places (and a first table of held-out yields) "
+    "had been seen; yields at held-out counties and years, a little better before (maize 0.86 and 1.39 t ha-1, soybean "
+    "0.31 and 0.42), had no say in it.",
+    "Intervals of biomass, grain and leaf area come of ten places of experiments and are wide: one place sets them, and "
+    "they are open in winter too, when nothing stands.",
+    "At left-out places of experiments, biomass, grain and leaf area of maize are a little worse than of LINTUL5 as it "
+    "comes, and so is the grain of soybean.",
+    "Forecasts at held-out years do not get better towards the harvest, and the county's line is better than they are: "
+    "what a season's weather adds was learned on five places, and in Iowa on three years.",
     "No nitrogen, pests, hail, lodging or flooded stands; soil below 0.3 m is taken to be as the soil above it, 1.5 m "
     "deep.",
     "Irrigated fields are given all the water that they ask for.",

@@ -36,8 +36,11 @@ class MeasuredFields:
         which = torch.tensor(chosen)
         part = self.fields.part.only(which)
         measured = {n: v[which] for n, v in self.fields.measured.items()}
+        flowering = None if self.fields.flowering is None else self.fields.flowering[which]
         return MeasuredFields(
-            Fields(part, measured), tuple(self.places[i] for i in chosen), tuple(self.names[i] for i in chosen)
+            Fields(part, measured, flowering),
+            tuple(self.places[i] for i in chosen),
+            tuple(self.names[i] for i in chosen),
         )
 
 
@@ -76,7 +79,9 @@ def measured_fields(kind: Kind, data: Path) -> MeasuredFields | None:
     )  # fmt: skip
     m = inputs.measured
     return MeasuredFields(
-        Fields(part, {"biomass": m.biomass, "grain": m.grain, "lai": m.lai}), inputs.places, inputs.names
+        Fields(part, {"biomass": m.biomass, "grain": m.grain, "lai": m.lai}, m.flowering.float()),
+        inputs.places,
+        inputs.names,
     )
 
 

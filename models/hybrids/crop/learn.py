@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from fieldflux.models.processes.lintul5.parameters import LEARNED
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -59,13 +60,16 @@ class Yields:
 @dataclass(frozen=True, slots=True, eq=False)
 class Fields:
     """Courses of measured fields. part: C cells. measured: "biomass" (all above ground) and "grain", g m-2 of dry
-    matter, and "lai" -> [C, D], NaN where nothing was measured."""
+    matter, and "lai" -> [C, D], NaN where nothing was measured. flowering: [C] the day's number, NaN unknown."""
 
     part: Part
     measured: dict[str, Tensor]
+    flowering: Tensor | None = None
 
 
 FIELD_SCALES = {"biomass": 500.0, "grain": 250.0, "lai": 2.0}
+FLOWERING = 0.2
+"""Of the stage on the day of flowering: about a week and a half."""
 
 
 def yields_of(networks: list[SeasonNetwork], lessons: Yields, part: Part | None = None) -> tuple[Tensor, Grown]:
@@ -105,7 +109,8 @@ def blinded(part: Part, hidden: Tensor) -> Part:
 def charges(grown: Grown, part: Part, training: Training) -> Tensor:
     """What going from the crop's own parameters, from steady light use and from the calendar's maturity costs."""
     stage = grown.course["stage"]
-    cost = training.hold * (grown.moved**2).mean() + training.light * (((grown.light - 1.0) / 0.1) ** 2).mean()
+    off = grown.moved[..., : len(LEARNED)]
+    cost = training.hold * (off**2).mean() + training.light * (((grown.light - 1.0) / 0.1) ** 2).mean()
     days = stage.shape[2]
     ends = (part.harvest - FEW).clamp(0, days - 1).expand(len(stage), -1)[..., None]
     early = (part.harvest - LATE).clamp(0, days - 1).expand(len(stage), -1)[..., None]
@@ -123,6 +128,10 @@ def field_error(networks: list[SeasonNetwork], fields: Fields) -> Tensor:
         if bool(there.any()):
             off = (grown.course[name][0] - seen)[there] / FIELD_SCALES[name]
             terms.append((off**2).mean())
+    if fields.flowering is not None and bool((known := torch.isfinite(fields.flowering)).any()):
+        on = fields.flowering[known].long().clamp(0, fields.part.days - 1)
+        stage = grown.course["stage"][0][known].gather(1, on[:, None])[:, 0]
+        terms.append((((stage - 1.0) / FLOWERING) ** 2).mean())
     return torch.stack(terms).mean()
 
 

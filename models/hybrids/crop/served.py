@@ -47,8 +47,12 @@ class Kind:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind(lintul.MAIZE, market.MAIZE, False, 1, 1.0, 125.0, (11.0, 2.0)),
-    # European soybean ripens a month early in the Corn Belt: the ranges are laid around later ones
+    # European varieties flower and ripen weeks too early in the Corn Belt, where maize is in silk in mid-July: the
+    # ranges are laid around later ones
+    Kind(
+        replace(lintul.MAIZE, name="maize_us", tsum1=900.0, tsum2=950.0), market.MAIZE, False, 1, 1.0, 125.0,
+        (11.0, 2.0),
+    ),
     Kind(
         replace(lintul.SOYBEAN, name="soybean_us", tsum1=455.0, tsum2=1000.0), market.SOYBEAN, False, 1, 1.0, 140.0,
         (3.6, 0.6),
