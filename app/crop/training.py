@@ -211,8 +211,8 @@ FAULTS = (
     "laid around American varieties, after the folds' scores at left-out places (and a first table of held-out yields) "
     "had been seen; yields at held-out counties and years, a little better before (maize 0.86 and 1.39 t ha-1, soybean "
     "0.31 and 0.42), had no say in it.",
-    "Intervals of biomass, grain and leaf area come of ten places of experiments and are wide: one place sets them, and "
-    "they are open in winter too, when nothing stands.",
+    "Intervals of biomass, grain and leaf area come of ten places of experiments and are wide: one place sets them, "
+    "and they are open in winter too, when nothing stands.",
     "At left-out places of experiments, biomass, grain and leaf area of maize are a little worse than of LINTUL5 as it "
     "comes, and so is the grain of soybean.",
     "Forecasts at held-out years do not get better towards the harvest, and the county's line is better than they are: "
