@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("fieldflux")
 
 DEMO = "demo"
-MEMORY_BYTES = 64 << 20
+MEMORY_BYTES = 48 << 20
 PICTURES_BYTES = 16 << 20
-CHUNKS_BYTES = 72 << 20
+ANSWERS_BYTES = 8 << 20
+CHUNKS_BYTES = 48 << 20
 
 
 Stamp: TypeAlias = tuple[int, int]
@@ -72,6 +73,8 @@ class Workspace:
         """What drawing and reading keep: decoded squares, coverages, tables of colours."""
         self.pictures = Lru(PICTURES_BYTES)
         """Tiles as they were sent, by their tags."""
+        self.answers = Lru(ANSWERS_BYTES)
+        """Series of one polygon as they were sent, by what they depend on."""
         self.trouble = ""
         """What last went wrong in the background: a sentence, or empty."""
 

@@ -41,14 +41,15 @@ class Opened:
     """Whole years of small squares, for series."""
 
     def __post_init__(self) -> None:
-        self.squares = Lru(self.cache_bytes // 2)
+        # Small: a field's sums are kept elsewhere, and its neighbours' squares are read in a millisecond.
+        self.squares = Lru(self.cache_bytes // 4)
 
     def open(self, path: str) -> Any:
         """An array for reading. Raises ValueError."""
         import tensorstore as ts
 
         if self.context is None:
-            self.context = ts.Context({"cache_pool": {"total_bytes_limit": self.cache_bytes // 2}})
+            self.context = ts.Context({"cache_pool": {"total_bytes_limit": 3 * self.cache_bytes // 4}})
         # Nothing is read before it is marked, and what is marked does not change in a generation: so no file has to be
         # looked at twice, and warm reads make no system call.
         spec = {

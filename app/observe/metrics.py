@@ -131,7 +131,8 @@ class _State:
     def _caches(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        caches = {"memory": self._workspace.memory, "pictures": self._workspace.pictures}
+        workspace = self._workspace
+        caches = {"memory": workspace.memory, "pictures": workspace.pictures, "answers": workspace.answers}
         hits = CounterMetricFamily("fieldflux_cache_hits", "Found in a cache of this process", labels=["cache"])
         misses = CounterMetricFamily("fieldflux_cache_misses", "Not found in it", labels=["cache"])
         size = GaugeMetricFamily("fieldflux_cache_bytes", "Bytes that it holds", labels=["cache"])
