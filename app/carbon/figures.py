@@ -18,7 +18,6 @@ from .land import Parcel, refused
 from .uncertainty import Correlation, of_difference, of_members, over_fields, over_years
 
 if TYPE_CHECKING:
-    from fieldflux.app.collection import Feature
     from fieldflux.app.workspace import Place, Workspace
     from fieldflux.tiles.question import Source
     from fieldflux.tiles.zonal import Coverage
@@ -118,7 +117,9 @@ class Account:
 
 def account(workspace: Workspace, ask: StatementAsk, found: Sequence[Parcel]) -> Account:
     """Work out a statement's numbers. Raises Refused, NotYet, and what series and scenarios raise."""
-    return _scenarios(workspace, ask, found, ask.scenario) if ask.scenario else _period(workspace, ask, found)
+    from .period import of_period
+
+    return _scenarios(workspace, ask, found, ask.scenario) if ask.scenario else of_period(workspace, ask, found)
 
 
 def card_of(workspace: Workspace, ask: StatementAsk) -> Card:
@@ -168,7 +169,7 @@ def _scenarios(workspace: Workspace, ask: StatementAsk, found: Sequence[Parcel],
         tonnes = cover.covered_m2 * base.valid / 1e6
         by_member = (project.stocks[variable][:, -1] - base.stocks[variable][:, -1]) * tonnes
         if not np.isfinite(by_member).all():
-            rejected.append(_without(parcel, f"no cell of it has a value of {VARIABLES[variable].long_name}"))
+            rejected.append(without(parcel, f"no cell of it has a value of {VARIABLES[variable].long_name}"))
             continue
         flags = [*cover.flags, "whole_record", *(["partly_valid"] if base.valid < 1 - 1e-9 else [])]
         flags += ["middle_value"] if logarithm_of(stock) in card.intervals else []
@@ -226,7 +227,7 @@ def _covers(
         problem = problem_of(cover)
         if problem is None or ask.geometry is not None:
             raise cover
-        rejected.append({"index": parcel.index, "id": parcel.id, "problem": problem.body(_at(parcel))})
+        rejected.append({"index": parcel.index, "id": parcel.id, "problem": problem.body(at(parcel))})
     return covers, rejected
 
 
@@ -242,123 +243,10 @@ def _of_card(card: Card, changed: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-# A period of the record
-
-
-def _period(workspace: Workspace, ask: StatementAsk, found: Sequence[Parcel]) -> Account:
-    from fieldflux.app.ask import Ask
-    from fieldflux.app.collection import collection, features_of
-
-    card = card_of(workspace, ask)
-    names = (CHANGE, *(("yield",) if "yield" in card.outputs else ()))
-    series = Ask(
-        features=tuple(parcel.feature for parcel in found),
-        years=ask.years,
-        variables=names,
-        step="year",
-        level=0.9,
-        cube=ask.cube,
-        model=card.id,
-    )
-    asked = collection(workspace, series, most=len(found))
-    features = features_of(asked)
-    late = [f for f in features if f.problem and f.problem.kind.slug == "not-computed-yet"]
-    if late and late[0].problem:
-        raise NotYet(late[0].problem.detail, asked, sorted({chunk for f in late for chunk in f.chunks}))
-    failed = [
-        {"index": p.index, "id": p.id, "problem": f.problem.body(_at(p))}
-        for p, f in zip(found, features, strict=True)
-        if f.problem is not None
-    ]
-    if failed and ask.geometry is not None and (alone := features[0].problem):
-        raise Refused(alone.kind.slug, alone.detail, **alone.members)
-    if failed:
-        raise refused(failed)
-    error, conformal = skill_of(card).error, _has_rule(features)
-    accounts, rejected = [], []
-    for parcel, feature in zip(found, features, strict=True):
-        made = _of_period(parcel, feature, asked.place, 0.0 if conformal or error is None else error)
-        if made is None:
-            rejected.append(_without(parcel, f"it has years without a value of {VARIABLES[CHANGE].long_name}"))
-        else:
-            accounts.append(made)
-    if rejected:
-        raise refused(rejected)
-    first = next(f.series for f in features if f.series is not None)
-    return Account(
-        asked.place,
-        tuple(accounts),
-        CHANGE,
-        _period_basis(card, conformal),
-        tuple(sorted({f.series.origin for f in features if f.series is not None})),
-        first.snapshot or None,
-    )
-
-
-def _has_rule(features: Sequence[Feature]) -> bool:
-    """Whether all intervals rest on held-out sites."""
-    values = [f.series.annual[CHANGE] for f in features if f.series is not None]
-    return all(v.basis and all(b.method == "conformal" for b in v.basis) for v in values)
-
-
-def _period_basis(card: Card, conformal: bool) -> tuple[str, ...]:
-    if conformal:
-        rule = card.intervals[CHANGE]["year"]
-        kept = "" if rule.reaches(0.9) else " Too few for 90 %: the largest of their scores is taken."
-        return (f"Half the 90 % interval of each year / {Z90:.4f}; calibrated at {rule.groups} held-out groups.{kept}",)
-    spread = f"The spread of {card.members} members in each year."
-    skill = skill_of(card)
-    if skill.error is None:
-        return (spread, "No error against measurements: the card has none, so the standard error is too small.")
-    return (spread, f"{skill.error:.4g} gC m-2 in each year, the largest RMSE on the card ({skill.split}).")
-
-
-def _of_period(parcel: Parcel, feature: Feature, place: Place, error: float) -> Figures | None:
-    from fieldflux.app.answer import as_answer
-
-    assert feature.series is not None
-    series, body = feature.series, as_answer(place, feature.series)
-    v, cover = series.annual[CHANGE], series.coverage
-    if v.total is None or not np.isfinite(v.total).all():
-        return None
-    spread = np.zeros(len(v.total))
-    if v.total_low is not None and v.total_high is not None:
-        spread = (v.total_high - v.total_low) / (2 * Z90)
-    told = error * cover.covered_m2 * v.valid_fraction / 1e6
-    yields: list[Mapping[str, Any]] = []
-    if "yield" in series.annual:
-        of = series.annual["yield"]
-        ends = (of.total, of.total_low, of.total_high)
-        yields = [
-            {"year": year, **{end: _tonnes(column, i) for end, column in zip(("tc", "low", "high"), ends, strict=True)}}
-            for i, year in enumerate(series.years)
-        ]
-    return Figures(
-        parcel,
-        float(v.total.sum()),
-        np.hypot(spread, told),
-        np.empty(0),
-        cover.geodesic_area_ha,
-        cover.covered_m2 / 1e4,
-        cover.covered_fraction,
-        cover.cells,
-        float(v.valid_fraction.min()),
-        tuple(flag for flag in body["flags"] if flag not in body["model_flags"]),
-        dict(zip(body["flags"], body["notes"], strict=True)),
-        {name: told["share"] for name, told in body["model_flags"].items()},
-        yields=yields,
-        crops=body["crops"],
-    )
-
-
-def _at(parcel: Parcel) -> str:
+def at(parcel: Parcel) -> str:
     return f"#/features/{parcel.index}"
 
 
-def _tonnes(column: Floats | None, at: int) -> float | None:
-    return None if column is None or not np.isfinite(column[at]) else round(float(column[at]), 6)
-
-
-def _without(parcel: Parcel, why: str) -> dict[str, Any]:
+def without(parcel: Parcel, why: str) -> dict[str, Any]:
     problem = {"type": "/problems/rejected-fields", "detail": f"The field {parcel.index + 1} cannot be counted: {why}."}
     return {"index": parcel.index, "id": parcel.id, "problem": problem}
