@@ -311,6 +311,8 @@ export class Result {
     }
     const summed = (name: string): boolean => this.context!.variables.find((v) => v.name === name)?.over_time === 'sum';
     const shown = sums ? names.filter(summed) : names;
+    // States such as biomass are not added up; who has ticked it before can still untick it.
+    this.sums.closest('label')!.hidden = !sums && !names.some(summed);
     let more = 0;
     const tint = (name: string): string => {
       const own = TINTS[name];
