@@ -1,12 +1,11 @@
 """The fast GRU beside torch's: site-years (365 days, 19 features, 2 layers) a second of CPU time, one thread.
 
-python tests/benchmarks/kgml_gru.py [--threads 1]
+python -m tests.benchmarks.kgml_gru [--threads 1]
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -14,16 +13,12 @@ import torch
 from fieldflux.models.kgml.gru import GRU
 from torch import nn
 
+from .timing import seconds
 
-def rate(run: Callable[[], object], cells: int, repeats: int = 4) -> float:
-    """Site-years a second of CPU time of the process, the best of a few runs (the machine may be shared)."""
-    run()
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        best = min(best, time.process_time() - start)
-    return cells / best
+
+def rate(run: Callable[[], object], cells: int) -> float:
+    """Site-years a second of processor time."""
+    return cells / seconds(run)
 
 
 def train(model: nn.Module, x: torch.Tensor) -> None:

@@ -11,7 +11,6 @@ ready, `model` the whole way from parameters and monthly climate to pools.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
 import torch
@@ -26,6 +25,8 @@ from torch import Tensor
 
 from tests.soil_columns import climate, drawn
 
+from .timing import seconds
+
 # typical values of PRODA's posterior means within its ranges; those that soils do not tell stay at the middle
 TYPICAL = {
     "diffus": 0.55, "q10": 0.48, "efolding": 0.61, "tau4s2": 0.30, "tau4s3": 0.39, "fl1s1": 0.40, "fl2s1": 0.40,
@@ -33,17 +34,6 @@ TYPICAL = {
 }  # fmt: skip
 QUANTILES = (0.5, 0.95, 0.99, 1.0)
 THICK = torch.tensor(THICKNESS, dtype=torch.float64)
-
-
-def seconds(run: Callable[[], object], repeats: int) -> float:
-    """CPU time of the process, the best of a few runs (the machine may be shared)."""
-    run()
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        best = min(best, time.process_time() - start)
-    return best
 
 
 def quantiles(name: str, errors: Tensor) -> str:
