@@ -58,6 +58,8 @@ class IntervalRule(_Part):
     spread and floor = floor_constant + floor_slope * |prediction|, in the unit of the variable summed over the step.
     quantiles: level (0.9 for 90 %) -> factor, not falling with the level.
     groups, n: held-out groups (sites) and pairs that it was fitted to. data: what these are, in words.
+    zero_is_sure: where all members give exactly nothing there is nothing, and no width: no crop stands, so it has no
+    leaves. Not for fluxes, which members can agree in and be wrong.
     """
 
     floor_constant: float = Field(ge=0, allow_inf_nan=False)
@@ -66,6 +68,7 @@ class IntervalRule(_Part):
     groups: int = Field(ge=1)
     n: int = Field(ge=1)
     data: str = ""
+    zero_is_sure: bool = False
 
     @field_validator("quantiles")
     @classmethod

@@ -134,7 +134,10 @@ def half_width(rule: IntervalRule, mean: Numbers, spread: Numbers, level: float)
     if level not in rule.quantiles:
         raise ValueError(f"The interval is calibrated at {listed(rule.quantiles)}; given: {level}. Choose one of them.")
     floor = rule.floor_constant + rule.floor_slope * np.abs(np.asarray(mean, np.float64))
-    return np.asarray(rule.quantiles[level] * np.hypot(np.asarray(spread, np.float64), floor))
+    half = np.asarray(rule.quantiles[level] * np.hypot(np.asarray(spread, np.float64), floor))
+    if rule.zero_is_sure:
+        half = np.where((np.asarray(mean) == 0.0) & (np.asarray(spread) == 0.0), 0.0, half)
+    return half
 
 
 def coverage_across_groups(residuals: Residuals, levels: Sequence[float] = LEVELS) -> dict[float, Covered]:

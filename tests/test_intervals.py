@@ -161,6 +161,15 @@ def test_the_floor_is_where_members_agree_and_err() -> None:
     assert half_width(rule, np.zeros(1), np.ones(1), 0.9)[0] == pytest.approx(1.645, abs=0.45)
 
 
+def test_where_nothing_is_sure_it_has_no_width() -> None:
+    rule = fit_rule(sites(3, 12))
+    sure = rule.model_copy(update={"zero_is_sure": True})
+    mean, spread = np.array([0.0, 0.0, 5.0, np.nan]), np.array([0.0, 1.0, 0.0, np.nan])
+    assert half_width(rule, mean, spread, 0.9)[0] > 0.0
+    np.testing.assert_array_equal(half_width(sure, mean, spread, 0.9)[1:], half_width(rule, mean, spread, 0.9)[1:])
+    assert half_width(sure, mean, spread, 0.9)[0] == 0.0
+
+
 def test_sums_over_months_and_years_take_members_first_and_leave_out_steps_with_gaps() -> None:
     days = np.arange(np.datetime64("2019-01-01"), np.datetime64("2021-01-01"))
     rng = np.random.default_rng(0)

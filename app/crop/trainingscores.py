@@ -43,7 +43,10 @@ def calibrated(
             continue
         said = "days of measured experiments at left-out places"
         residuals, alone = found
-        rules[name] = {"day": fit_rule(residuals, data=said)}
+        nothing = (residuals.members == 0.0).all(axis=0)
+        # outside the season no crop stands: sure, unless something was measured where all members had nothing
+        sure = {"zero_is_sure": not bool((residuals.observed[nothing] > 0.0).any())}
+        rules[name] = {"day": fit_rule(residuals, data=said).model_copy(update=sure)}
         scores += coverage_scores(coverage_across_groups(residuals), name, "day", said)
         scores += _scores_of(residuals, alone, name, unit, said)
     forecasts = {}
