@@ -331,7 +331,7 @@ def test_a_worker_that_the_system_ends_is_a_sentence(cube: Cube, tmp_path: Path)
 KILLED = """
 import sys
 from pathlib import Path
-from fieldflux.tiles import files, store as stores
+from fieldflux.tiles import store as stores
 from fieldflux.tiles.cube import open_cube
 from fieldflux.tiles.run import run
 from tests.toy_model import ToyModel
@@ -379,14 +379,14 @@ def test_a_kill_between_the_shards_and_the_marker_leaves_the_block_unread(
     code = KILLED.replace(
         "cube = open_cube",
         "import os, signal\n"
-        "whole = files.os.replace\n"
+        "whole = os.replace\n"
         "count = 0\n"
         "def die(source, target):\n"
         "    global count\n"
         "    count += '/2019/' in str(target) and '/c/' in str(target)\n"
         "    if count == 30: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return whole(source, target)\n"
-        "stores.os.replace = die\n"
+        "os.replace = die\n"
         "cube = open_cube",
         1,
     )
