@@ -161,7 +161,7 @@ def as_answer(place: Place, found: Series) -> dict[str, Any]:
     """The answer as plain values and arrays: columns over `time`, with units, origin and what to know about it."""
     from fieldflux.tiles.series import FLAGS, model_flag
 
-    cover, request, card, cube = found.coverage, found.request, place.card, place.cube
+    cover, request = found.coverage, found.request
     yearly, days = request.step == "year", request.step == "day"
     columns = {**found.values, **(found.annual if yearly else {})}
     # As they were asked for.
@@ -197,6 +197,17 @@ def as_answer(place: Place, found: Series) -> dict[str, Any]:
         "flags": [*found.flags, *(name for name in shares if name not in found.flags)],
         "notes": [*(FLAGS[flag] for flag in found.flags), *(model_flag(n) for n in shares if n not in found.flags)],
         "model_flags": shares,
+        **made_from(place),
+        "snapshot": found.snapshot or None,
+        "origin": found.origin,
+        "computed_years": found.computed,
+    }
+
+
+def made_from(place: Place) -> dict[str, Any]:
+    """What every answer says of the model and the inputs that it was made from."""
+    card, cube = place.card, place.cube
+    return {
         "model": card.id,
         "model_title": card.title,
         "weights_sha256": card.weights_sha256,
@@ -205,9 +216,6 @@ def as_answer(place: Place, found: Series) -> dict[str, Any]:
         "statement": cube.statement,
         "synthetic": cube.synthetic,
         "licence": cube.licence,
-        "snapshot": found.snapshot or None,
-        "origin": found.origin,
-        "computed_years": found.computed,
     }
 
 

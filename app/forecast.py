@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fieldflux.models.card import Card
 from pydantic import ConfigDict, Field
 
-from .answer import Question, question
+from .answer import Question, made_from, question
 from .ask import Ask
 from .soil import SoilAsk, card_for
 from .workspace import Workspace
@@ -109,14 +109,7 @@ def forecast_of(workspace: Workspace, asked: ForecastQuestion) -> dict[str, Any]
         "flags": [*flags, *shares],
         "notes": [*(FLAGS[flag] for flag in flags), *(model_flag(name) for name in shares)],
         "model_flags": shares,
-        "model": place.card.id,
-        "model_title": place.card.title,
-        "weights_sha256": place.card.weights_sha256,
-        "cube": place.cube.id,
-        "cube_hash": place.cube.hash,
-        "statement": place.cube.statement,
-        "synthetic": place.cube.synthetic,
-        "licence": place.cube.licence,
+        **made_from(place),
     }
 
 

@@ -12,7 +12,7 @@ from fieldflux.models.contract import Responds, Scenario
 from fieldflux.models.variables import VARIABLES, of_record
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .answer import Question, as_answer, found_of, question
+from .answer import Question, as_answer, found_of, made_from, question
 from .ask import Ask
 from .problems import Refused
 from .workspace import Workspace
@@ -218,14 +218,7 @@ def course_of(workspace: Workspace, asked: SoilQuestion) -> dict[str, Any]:
         "flags": [*flags, *shares],
         "notes": [*(FLAGS[flag] for flag in flags), *(model_flag(name) for name in shares)],
         "model_flags": shares,
-        "model": place.card.id,
-        "model_title": place.card.title,
-        "weights_sha256": place.card.weights_sha256,
-        "cube": place.cube.id,
-        "cube_hash": place.cube.hash,
-        "statement": place.cube.statement,
-        "synthetic": place.cube.synthetic,
-        "licence": place.cube.licence,
+        **made_from(place),
     }
 
 
