@@ -165,6 +165,11 @@ def test_an_experiment_writes_its_table_and_goes_on_from_its_trials(tmp_path: Pa
     after = read_checkpoint(card).card.scores
     assert len(after) == before + 4
     assert after[-1] == scores[-1]
+    # of more seeds they take the place of those of fewer
+    made[1].write_text(made[1].read_text().replace("LSTM to LINTUL5,1,", "LSTM to LINTUL5,9,"))
+    add_to_card(card, made)
+    assert len(read_checkpoint(card).card.scores) == before + 4
+    assert read_checkpoint(card).card.scores[-1].split.endswith("mean of 9 seeds")
 
 
 def test_a_season_of_wofost_is_kept_and_grows_like_a_crop(tmp_path: Path) -> None:

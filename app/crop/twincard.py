@@ -16,17 +16,23 @@ GROUPS = {"inputs": "noise on weather x", "targets": "noise on measurements x", 
           "heavy": "heavy-tailed noise on both x", "gaps": "gaps x", "share": "share of the training's seasons",
           "without": "left out:"}  # fmt: skip
 PREFIX = "experiment crop twin, "
+SEEDS = ", mean of "
 
 
 def add_to_card(folder: Path, tables: Sequence[Path]) -> int:
     """Put the scores of the experiments' CSV tables into the card in `folder`, in place of earlier ones of the same
     split; returns how many. Raises BadCheckpoint."""
     found = [score for table in tables if table.suffix == ".csv" for score in scores_of_table(table)]
-    again = {(s.split, s.metric) for s in found}
+    again = {_place(s) for s in found}
     checkpoint = read_checkpoint(folder)
-    kept = tuple(s for s in checkpoint.card.scores if (s.split, s.metric) not in again)
+    kept = tuple(s for s in checkpoint.card.scores if _place(s) not in again)
     write_checkpoint(folder, checkpoint.card.model_copy(update={"scores": (*kept, *found)}), checkpoint.weights)
     return len(found)
+
+
+def _place(score: Score) -> tuple[str, str]:
+    """Where a score belongs in a card, of however many seeds it is."""
+    return score.split.rpartition(SEEDS)[0] or score.split, score.metric
 
 
 def scores_of_table(table: Path) -> list[Score]:
@@ -44,7 +50,7 @@ def _score(own: Mapping[str, str], lines: Sequence[Mapping[str, str]], metric: s
     return Score(
         variable="biomass", metric=name, value=float(own[metric]), unit=unit,
         split=f"{PREFIX}{own['crop']}, truth {own['truth']}, {GROUPS[own['group']]} {own['level']}: {where}, "
-        f"the architecture trained anew, mean of {own['seeds']} seeds",
+        f"the architecture trained anew{SEEDS}{own['seeds']} seeds",
         data=f"made-up weather and soils; truth grown by {own['truth']} with hidden parameters",
         n=int(own["test_seasons"]), spread=float(own[f"{metric}_sd"]),
         baseline={x["model"]: float(x[metric]) for x in same},
