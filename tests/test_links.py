@@ -229,8 +229,15 @@ def test_links_are_listed_counted_and_revoked_as_keys_are(served: Served, owner:
 
 
 def test_no_log_and_no_file_has_a_token(
-    served: Served, owner: str, home: Path, caplog: pytest.LogCaptureFixture
+    served: Served, owner: str, home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # another test's server may have set up logging of its own, which keeps lines from the root logger
+    named = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    for logger in (each for each in named if each.name.split(".")[0] in ("fieldflux", "uvicorn")):
+        monkeypatch.setattr(logger, "handlers", [*logger.handlers, caplog.handler])
+        monkeypatch.setattr(logger, "disabled", False)
+        monkeypatch.setattr(logger, "level", logging.DEBUG)
+    logging.getLogger("fieldflux").manager._clear_cache()  # type: ignore[attr-defined]
     with caplog.at_level(logging.DEBUG):
         made = link(served, owner, *DOORS)
         for address in made["addresses"].values():
