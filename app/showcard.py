@@ -52,7 +52,7 @@ def telling(scores: Sequence[Score]) -> list[Score]:
     kept: dict[tuple[str, str, str], Score] = {}
     for score in scores:
         key = score.variable, score.split, score.data
-        if key not in kept or (score.metric.lower().startswith("rmse") and not _is_rmse(kept[key])):
+        if key not in kept or (_is_rmse(score) and not _is_rmse(kept[key])):
             kept[key] = score
     return list(kept.values())
 

@@ -237,7 +237,6 @@ def test_no_log_and_no_file_has_a_token(
         monkeypatch.setattr(logger, "handlers", [*logger.handlers, caplog.handler])
         monkeypatch.setattr(logger, "disabled", False)
         monkeypatch.setattr(logger, "level", logging.DEBUG)
-    logging.getLogger("fieldflux").manager._clear_cache()  # type: ignore[attr-defined]
     with caplog.at_level(logging.DEBUG):
         made = link(served, owner, *DOORS)
         for address in made["addresses"].values():
