@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
+from pydantic import BaseModel, ValidationError
 
 from .accounts.commands import keys_app
 from .carbon.commands import statements_app, verify
@@ -38,6 +40,7 @@ app.add_typer(statements_app, name="statements")
 app.add_typer(stores_app, name="stores")
 app.command("verify")(verify)
 
+Asked = TypeVar("Asked", bound=BaseModel)
 HOME = "Work folder with cubes/, stores/ and checkpoints/."
 Home = Annotated[Path | None, typer.Option(help=HOME, show_default=".fieldflux")]
 CubeArgument = Annotated[str, typer.Argument(help="Cube: an id of the work folder, or a path.")]
@@ -46,6 +49,8 @@ CubeOption = Annotated[
 ]
 ModelOption = Annotated[str, typer.Option(help="Model: name (its newest version) or name/version.")]
 ModelArgument = Annotated[str, typer.Argument(help="Model: name (its newest version) or name/version.")]
+Geometry = Annotated[Path, typer.Argument(help="GeoJSON file: a polygon or a feature. '-' for standard input.")]
+Level = Annotated[float, typer.Option(help="Level of the intervals: 0.5, 0.8, 0.9 or 0.95.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; standard output if not given.")]
 Data = Annotated[
     Path | None, typer.Option(help="Folder of measurements and source files.", envvar="FIELDFLUX_DATA", file_okay=False)
@@ -209,7 +214,7 @@ def run(
 
 @app.command()
 def series(
-    geometry: Annotated[Path, typer.Argument(help="GeoJSON file: a polygon or a feature. '-' for standard input.")],
+    geometry: Geometry,
     first: Annotated[str | None, typer.Option(help="First day, as in 2020-01-01.")] = None,
     last: Annotated[str | None, typer.Option(help="Last day, included.")] = None,
     years: Annotated[str, typer.Option(help="Years instead of days: 2018-2020 or 2018,2020.")] = "",
@@ -219,7 +224,7 @@ def series(
     ] = "day",
     statistics: Annotated[str, typer.Option(help="Over the cells, ',' between: std,min,max,q05,q95.")] = "",
     units: Annotated[str, typer.Option(help="Units, ',' between: nee:tCO2 ha-1,yield:bu ac-1.")] = "",
-    level: Annotated[float, typer.Option(help="Level of the intervals: 0.5, 0.8, 0.9 or 0.95.")] = 0.9,
+    level: Level = 0.9,
     cube: CubeOption = "",
     model: ModelOption = "",
     format: Annotated[
@@ -234,8 +239,6 @@ def series(
 
     Example: `fieldflux series field.geojson --years 2022 --variables nee,yield --step year`
     """
-    import json
-
     from .answer import found_of, question
     from .ask import Ask
     from .collection import Collection, Feature, Given
@@ -243,16 +246,12 @@ def series(
     from .formats.write import written
     from .workspace import Workspace
 
-    text = sys.stdin.read() if str(geometry) == "-" else _read(geometry)
-    try:
-        shape = json.loads(text)
-    except ValueError as error:
-        raise _refused(f"{geometry} is not JSON: {error}.") from None
     settings, name = _with_cube(_settings(home=home), cube)
-    ask = Ask(
-        geometry=shape,
-        first=first,  # type: ignore[arg-type]
-        last=last,  # type: ignore[arg-type]
+    ask = _asked(
+        Ask,
+        geometry=_shape(geometry),
+        first=first,
+        last=last,
         years=_years(years),
         variables=tuple(v for v in variables.split(",") if v),
         step=step,
@@ -267,6 +266,45 @@ def series(
     asked = Collection(one.place, one.source, one.request, (about,), one.units, alone=True)
     content = written(asked, [Feature(about, found_of(one))], FORMATS[format])
     _write(content + b"\n" if format in ("json", "covjson") else content, output)
+
+
+@app.command()
+def forecast(
+    geometry: Geometry,
+    issue_day: Annotated[
+        datetime,
+        typer.Argument(help="Day on whose morning it is made, as in 2020-07-01.", formats=["%Y-%m-%d"]),
+    ],
+    level: Level = 0.9,
+    cube: CubeOption = "",
+    model: ModelOption = "",
+    output: Output = None,
+    home: Home = None,
+) -> None:
+    """Print a field's harvest as it is forecast on a day of its season, as the server's POST /v1/forecast gives it.
+
+    JSON. Of each crop: day of harvest, yield with its interval as carbon (gC m-2) and at market moisture (t ha-1,
+    bu ac-1), the yield that each earlier year's weather would make (t ha-1), and what stands on that day: biomass and
+    grain in gC m-2, leaf area in m2 m-2, stage from 0 (sown) over 1 (flowering) to 2 (mature).
+
+    Weather before the day is the season's own; from it on, that of each earlier year of the cube. A crop sown in
+    autumn is forecast in the year of its harvest.
+
+    Example: `fieldflux forecast field.geojson 2020-07-01`
+    """
+    import orjson
+
+    from .forecast import ForecastAsk, forecast_of, forecast_question
+    from .reply import dumps
+    from .workspace import Workspace
+
+    settings, name = _with_cube(_settings(home=home), cube)
+    ask = _asked(
+        ForecastAsk, geometry=_shape(geometry), issue_day=issue_day.date(), level=level, cube=name, model=model
+    )
+    workspace = Workspace(settings)
+    found = forecast_of(workspace, forecast_question(workspace, ask, ask.geometry))
+    _write(dumps(found, orjson.OPT_INDENT_2) + b"\n", output)
 
 
 def _unit(given: str) -> tuple[str, str]:
@@ -574,6 +612,27 @@ def _given(data: Path | None) -> Path:
     if not data.is_dir():
         raise _refused(f"There is no folder {data}. Give the folder of measurements with --data.")
     return data
+
+
+def _shape(path: Path) -> Any:
+    """The GeoJSON of a file, or of standard input where the path is '-'."""
+    import json
+
+    text = sys.stdin.read() if str(path) == "-" else _read(path)
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _refused(f"{path} is not JSON: {error}.") from None
+
+
+def _asked(kind: type[Asked], **given: Any) -> Asked:
+    """A question of the command line, checked."""
+    from .problems import first_wrong
+
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        raise _refused(first_wrong(error)) from None
 
 
 def _read(path: Path) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 log = logging.getLogger("fieldflux")
@@ -336,11 +337,13 @@ def _validation(error: RequestValidationError) -> Problem:
         why = broken.get("ctx", {}).get("error", "it is not JSON")
         at = f" at character {broken['loc'][-1]}" if broken["loc"] else ""
         return Problem(KINDS["invalid-json"], f"The body is not JSON: {str(why)[:300].rstrip('.')}{at}.")
-    first = found[0]
     more = f" ({len(found) - 1} more in `errors`)" if len(found) > 1 else ""
-    return Problem(
-        KINDS["invalid-request"], f"{first['place']}: {first['message']}{_given(first)}.{more}", {"errors": found}
-    )
+    return Problem(KINDS["invalid-request"], f"{_sentence(found[0])}{more}", {"errors": found})
+
+
+def first_wrong(error: ValidationError) -> str:
+    """What is wrong first in values that pydantic refused, as a sentence."""
+    return _sentence(next(_errors(error.errors()))).removeprefix("body: ")
 
 
 def _errors(errors: Any) -> Iterator[dict[str, object]]:
@@ -354,5 +357,6 @@ def _errors(errors: Any) -> Iterator[dict[str, object]]:
         }
 
 
-def _given(found: Mapping[str, object]) -> str:
-    return f"; given: {str(found['given'])[:80]!r}" if "given" in found else ""
+def _sentence(found: Mapping[str, object]) -> str:
+    given = f"; given: {str(found['given'])[:80]!r}" if "given" in found else ""
+    return f"{found['place']}: {found['message']}{given}."

@@ -19,9 +19,9 @@ def workspace_of(request: Request) -> Workspace:
     return found
 
 
-def dumps(content: Any) -> bytes:
-    """JSON of plain values, dates and numpy arrays; NaN and infinite numbers become null."""
-    return orjson.dumps(content, option=_OPTIONS)
+def dumps(content: Any, options: int = 0) -> bytes:
+    """JSON of plain values, dates and numpy arrays; NaN and infinite numbers become null. options: more of orjson's."""
+    return orjson.dumps(content, option=_OPTIONS | options)
 
 
 def as_json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

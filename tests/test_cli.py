@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from fieldflux.app.cli import app, main
+from fieldflux.app.cli import app
 from fieldflux.app.runs import duration
 from fieldflux.tiles.cube import Cube, open_cube
 from PIL import Image
 from typer.main import get_command
 
+from .commands import environment, fieldflux, refusal
 from .serving import square
 from .small_cube import build_small
 
@@ -35,6 +32,7 @@ COMMANDS = (
     "statements renew-key",
     "run",
     "series",
+    "forecast",
     "tile",
     "models",
     "train",
@@ -45,45 +43,6 @@ COMMANDS = (
     "keys list",
     "keys revoke",
 )
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command said, and its exit code."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
-def fieldflux(*arguments: str | Path, home: Path, code: int = 0) -> Done:
-    """Run the command line, in this process for speed, with `home` as its work folder."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
-    found = 0
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(os, "environ", environment(home))
-        patch.setattr(sys, "argv", ["fieldflux", *map(str, arguments)])
-        patch.chdir(home)
-        try:
-            main()
-        except SystemExit as end:
-            found = int(end.code or 0)
-    done = Done(found, *(stream.buffer.getvalue().decode() for stream in (out, err)))  # type: ignore[attr-defined]
-    assert done.code == code, done.stderr
-    return done
-
-
-def environment(home: Path) -> dict[str, str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("FIELDFLUX_")}
-    return {**clean, "FIELDFLUX_HOME": str(home), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-
-
-def refusal(done: Done) -> str:
-    """The sentence of a command that refuses; standard output stays empty."""
-    assert done.stdout == ""
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    return lines[0].removeprefix("fieldflux: ")
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +168,7 @@ def test_refusals_are_sentences(home: Path, field: Path, tmp_path: Path) -> None
     assert "cannot be read" in sentence("series", tmp_path / "none.geojson")
     (tmp_path / "bad.geojson").write_text("{")
     assert "not JSON" in sentence("series", tmp_path / "bad.geojson")
+    assert "level: Input should be less than 1; given: '3.0'." in sentence("series", field, "--level", "3")
     assert "before the first" in sentence("series", field, "--first", "2021-02-01", "--last", "2021-01-01")
     assert "'npp'" in sentence("series", field, "--variables", "npp")
     assert "longitude,latitude" in sentence("tile", "gpp", "2021", "--at", "here")

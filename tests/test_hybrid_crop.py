@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -23,9 +24,11 @@ from fieldflux.models.hybrids.crop.model import HybridCrop
 from fieldflux.models.hybrids.crop.seasonnet import SeasonNetwork, grow
 from fieldflux.models.hybrids.crop.served import DAILY, KINDS, kind_named
 from fieldflux.models.registry import Registry
+from fieldflux.tiles.cube import open_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from .commands import fieldflux, refusal
 from .serving import serving, square
 from .small_cube import WINDOW, build_small
 from .small_forcing import ALFALFA, MAIZE, SOYBEAN, WHEAT, small_forcing
@@ -197,9 +200,14 @@ def test_the_checkpoint_says_what_it_saw_and_how_good_it_is(model: HybridCrop) -
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    home = tmp_path_factory.mktemp("home")
-    build_small(home / "cubes" / "small.zarr", years=3)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    build_small(folder / "cubes" / "small.zarr", years=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(home: Path) -> Iterator[httpx.Client]:
     with serving(Settings(home=home, model="hybrid-crop", demo=False)) as http:
         yield http
 
@@ -231,6 +239,18 @@ def test_a_field_over_http(client: httpx.Client, tmp_path: Path) -> None:
     assert float(year["yield"].iloc[0]) == pytest.approx(
         sum(c["yield"]["gC m-2"]["value"] * c["area_fraction"] for c in october["crops"]), rel=2e-3
     )
+
+
+def test_the_command_line_forecasts_as_the_server_does(client: httpx.Client, home: Path) -> None:
+    path = home / "field.geojson"
+    shape = square(open_cube(home / "cubes" / "small.zarr"), WINDOW.row0 + 1, WINDOW.col0 + 1, 2, 2)
+    path.write_text(json.dumps(shape))
+    printed = json.loads(fieldflux("forecast", path, "2021-07-01", "--level", "0.8", home=home).stdout)
+    ask = {"geometry": shape, "issue_day": "2021-07-01", "level": 0.8}
+    assert printed == client.post("/v1/forecast", json=ask).json()
+    assert printed["interval_level"] == 0.8
+    assert "July" in fieldflux("forecast", path, "July", home=home, code=2).stderr
+    assert "earlier year" in refusal(fieldflux("forecast", path, "2019-06-01", home=home, code=2))
 
 
 @pytest.mark.parametrize(
