@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .files import disk_faults, write_whole
+from .folder import StoreAway
 from .grid import Window
 from .manifest import BadStore
 from .site import Site
@@ -40,7 +40,7 @@ def write_flags(site: Site, name: str, year: int, flags: Mapping[str, NDArray[np
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **flags)
     with disk_faults("flags", site.path):
-        write_whole(_path(site, name, year), buffer.getvalue(), site.path)
+        write_whole(site.path / _at(name, year), buffer.getvalue(), site.path)
 
 
 def _places(site: Site, view: View, window: Window, year: int) -> Iterator[tuple[str, Window]]:
@@ -65,21 +65,23 @@ def _places(site: Site, view: View, window: Window, year: int) -> Iterator[tuple
 def _flags_of(site: Site, view: View, name: str, year: int) -> Mapping[str, NDArray[np.bool_]] | None:
     kept, key = view.opened.flags, f"{year}/{name}"
     if key not in kept:
-        kept[key] = _read(_path(site, name, year))
+        kept[key] = _read(site, view, _at(name, year))
     return kept[key]
 
 
-def _read(path: Path) -> Mapping[str, NDArray[np.bool_]] | None:
+def _read(site: Site, view: View, at: str) -> Mapping[str, NDArray[np.bool_]] | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(view.files.read(at)), allow_pickle=False) as file:
             return {name: np.asarray(file[name], bool) for name in file.files}
     except FileNotFoundError:
         return None
+    except StoreAway:
+        raise
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise BadStore(
-            f"The store's file {path} is damaged: {error}. Delete it: flags of these cells are then not known."
+            f"The store's file {site.path / at} is damaged: {error}. Delete it: these cells' flags are then not known."
         ) from error
 
 
-def _path(site: Site, name: str, year: int) -> Path:
-    return site.path / "flags" / str(year) / f"{name}.npz"
+def _at(name: str, year: int) -> str:
+    return f"flags/{year}/{name}.npz"

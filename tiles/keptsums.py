@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .chunksums import KEPT, TOGETHER, wanted
 from .damage import short
+from .folder import StoreAway
 from .site import Site
 from .squares import Integers
 from .view import View
@@ -44,6 +45,8 @@ def read_chunk_sums(
     for at, picked, r, c, future in begun:
         try:
             found = future.result()
+        except StoreAway:
+            raise
         except ValueError as error:
             # Sums are a short way to what the cells say, and the cells are there.
             log.warning("The sums in %s are damaged, cells are read instead: %s.", site.path / at, short(error))
@@ -61,7 +64,7 @@ def _sums_at(
     """Arrays of sums, and which of the chunks (as in `Store.computed`) are to be read there, block by block."""
     k = site.grid.block // site.grid.chunk
     blocks, chunks = view.blocks.get(year), view.chunks.get(year)
-    if rows.size == 0 or not (site.path / "sums" / str(year)).exists():
+    if rows.size == 0 or not view.files.exists(f"sums/{year}/zarr.json"):
         return
     whole = np.zeros(rows.size, bool) if blocks is None else blocks[rows // k, cols // k]
     block = (rows // k) * site.layout.chunks[1] + cols // k

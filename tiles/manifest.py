@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -124,7 +125,7 @@ def read_manifest(root: Path) -> Manifest:
     """Raises BadStore, saying what is wrong with which file."""
     path = root / NAME
     try:
-        blob = path.read_bytes()
+        return manifest_of(path.read_bytes(), path)
     except FileNotFoundError:
         raise BadStore(
             f"There is no store at {root}: it has no {NAME}. Give the folder of a store, or make one with "
@@ -132,13 +133,17 @@ def read_manifest(root: Path) -> Manifest:
         ) from None
     except OSError as error:
         raise BadStore(f"The store's manifest {path} cannot be read: {error.strerror}.") from error
+
+
+def manifest_of(blob: bytes, path: Path) -> Manifest:
+    """A manifest by the content of its file. Raises BadStore, naming the file."""
     try:
         found = json.loads(blob)
         stated = found.get("format")
         if stated != FORMAT:
             raise BadStore(
-                f"The store {root} is of format {stated!r}; this version of Fieldflux reads format {FORMAT}. Update "
-                f"Fieldflux, or run the model again into a new folder."
+                f"The store {path.parent} is of format {stated!r}; this version of Fieldflux reads format {FORMAT}. "
+                f"Update Fieldflux, or run the model again into a new folder."
             )
         return Manifest.model_validate(found)
     except ValidationError as error:
@@ -158,7 +163,12 @@ def _damaged(path: Path, why: str) -> BadStore:
 
 def marker(root: Path, name: str, year: int) -> Path:
     """The file that says that a block and year is whole."""
-    return root / "blocks" / str(year) / f"{name}.json"
+    return root / marker_at(name, year)
+
+
+def marker_at(name: str, year: int) -> str:
+    """The same, in its store."""
+    return f"blocks/{year}/{name}.json"
 
 
 def chunk_marker(root: Path, name: str, year: int) -> Path:
@@ -166,10 +176,10 @@ def chunk_marker(root: Path, name: str, year: int) -> Path:
     return root / "overlay" / "chunks" / str(year) / f"{name}.json"
 
 
-def read_record(path: Path) -> Record:
-    """Raises BadStore."""
+def record_of(read: Callable[[str], bytes], at: str, path: Path) -> Record:
+    """A record by its path in the store. Raises BadStore, naming the file."""
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return Record.model_validate_json(read(at))
     except OSError as error:
         raise BadStore(f"The record {path} cannot be read: {error.strerror}.") from error
     except ValidationError as error:

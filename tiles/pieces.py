@@ -5,8 +5,7 @@ tensorstore takes 0.02 to 0.07 ms for each of the dozens of pieces of a field's 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -15,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .folder import File, Range
 from .shards import NOWHERE, days_last
 
 RESIDUE = 0x48674BC7
@@ -35,9 +35,11 @@ class Cutting:
     outer: tuple[int, ...]
     inner: tuple[int, ...]
     dtype: np.dtype[Any]
-    fill: int
+    fill: float
     days_last: bool = False
     """Whether, in a chunk, the days [.., day, y, x] are kept as [.., y, x, day]."""
+    indexed: bool = True
+    """Whether its files are shards, with an index at their end; else each is one chunk."""
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -54,28 +56,23 @@ class Cutting:
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Cutting:
         """From an array's `zarr.json`, as `layout` writes it. Raises KeyError, TypeError, ValueError for another."""
-        codec = metadata["codecs"][0]
+        codec, outer = metadata["codecs"][0], tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
+        kind, fill = np.dtype(metadata["data_type"]).newbyteorder("<"), float(metadata["fill_value"])
         if codec["name"] != "sharding_indexed":
-            raise ValueError("the array has no shards")
-        outer, inner = metadata["chunk_grid"]["configuration"]["chunk_shape"], codec["configuration"]["chunk_shape"]
-        kind = np.dtype(metadata["data_type"]).newbyteorder("<")
-        last = days_last(codec["configuration"]["codecs"])
-        return cls(tuple(metadata["shape"]), tuple(outer), tuple(inner), kind, int(metadata["fill_value"]), last)
+            return cls(tuple(metadata["shape"]), outer, outer, kind, fill, indexed=False)
+        inner = codec["configuration"]
+        return cls(tuple(metadata["shape"]), outer, tuple(inner["chunk_shape"]), kind, fill, days_last(inner["codecs"]))
 
 
 class OpenShard:
-    """A shard that is open for reading, with its index: safe between threads. It is closed when nobody holds it."""
+    """A shard that is open for reading, with its index: safe between threads."""
 
-    def __init__(self, path: str, cutting: Cutting) -> None:
-        """Raises FileNotFoundError, DamagedShard."""
+    def __init__(self, file: File, cutting: Cutting) -> None:
+        """Raises DamagedShard."""
         self.cutting = cutting
-        self.file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        self.table: NDArray[np.uint64] = _table(self.file, cutting)
+        self.file, self.read, self.want = file, file.read, file.want
+        self.table: NDArray[np.uint64] = _table(file, cutting)
         """[..., 2] offset and size of each chunk."""
-
-    def __del__(self) -> None:
-        if hasattr(self, "file"):
-            os.close(self.file)
 
     @property
     def nbytes(self) -> int:
@@ -87,16 +84,17 @@ def read_boxes(shard: OpenShard, boxes: Sequence[Box]) -> list[NDArray[Any]]:
     cutting, table = shard.cutting, shard.table
     found: list[NDArray[Any]] = []
     lying: dict[tuple[int, ...], list[int]] = {}
+    if shard.want is not None:
+        _want(shard.want, table, (at for box in boxes for at in _under(box, cutting)))
     for n, box in enumerate(boxes):
         alone = _only_chunk(box, cutting)
         if alone is not None and table[alone][0] != NOWHERE:
             whole = np.empty(cutting.kept, cutting.dtype)
-            _decode(shard.file, table[alone], whole)
+            _decode(shard.read, table[alone], whole)
             found.append(_in_order(whole, cutting))
             continue
         found.append(np.full([s.stop - s.start for s in box], cutting.fill, cutting.dtype))
-        spans = [range(s.start // c, (s.stop - 1) // c + 1) for s, c in zip(box, cutting.inner, strict=True)]
-        for at in product(*spans):
+        for at in _under(box, cutting):
             lying.setdefault(at, []).append(n)
     # One buffer for all: pieces of this size that are taken and given back are page faults, each time.
     buffer = np.empty(cutting.kept, cutting.dtype)
@@ -104,7 +102,7 @@ def read_boxes(shard: OpenShard, boxes: Sequence[Box]) -> list[NDArray[Any]]:
     for at, inside in lying.items():
         if table[at][0] == NOWHERE:
             continue
-        _decode(shard.file, table[at], buffer)
+        _decode(shard.read, table[at], buffer)
         for n in inside:
             into, out_of = _overlap(boxes[n], at, cutting)
             found[n][into] = chunk[out_of]
@@ -119,13 +117,15 @@ def read_squares_at(shard: OpenShard, places: Sequence[tuple[int, int]]) -> list
     cutting, found = shard.cutting, []
     table, kept = shard.table[(0,) * (shard.table.ndim - 3)], cutting.kept
     shape = (kept[0], kept[1] * kept[2], kept[3])
+    if shard.want is not None:
+        _want(shard.want, table, places)
     for row, col in places:
         place = table[row, col]
         if place[0] == NOWHERE:
             found.append(np.full(shape, cutting.fill, cutting.dtype))
             continue
         whole = np.empty(shape, cutting.dtype)
-        _decode(shard.file, place, whole)
+        _decode(shard.read, place, whole)
         found.append(whole)
     return found
 
@@ -149,18 +149,30 @@ def _only_chunk(box: Box, cutting: Cutting) -> tuple[int, ...] | None:
     return tuple(s.start // c for s, c in zip(box, cutting.inner, strict=True))
 
 
-def _table(file: int, cutting: Cutting) -> NDArray[np.uint64]:
+def _under(box: Box, cutting: Cutting) -> Iterator[tuple[int, ...]]:
+    """The chunks that a box lies over."""
+    return product(*(range(s.start // c, (s.stop - 1) // c + 1) for s, c in zip(box, cutting.inner, strict=True)))
+
+
+def _want(want: Callable[[Sequence[Range]], None], table: NDArray[np.uint64], at: Iterable[tuple[int, ...]]) -> None:
+    places = (table[one].tolist() for one in at)
+    want([(offset, size) for offset, size in places if offset != NOWHERE])
+
+
+def _table(file: File, cutting: Cutting) -> NDArray[np.uint64]:
+    if not cutting.indexed:
+        return np.array([0, file.size], "<u8").reshape(*[1] * len(cutting.outer), 2)
     counts = [n // c for n, c in zip(cutting.outer, cutting.inner, strict=True)]
-    whole, size = os.fstat(file).st_size, 16 * int(np.prod(counts)) + 4
+    whole, size = file.size, 16 * int(np.prod(counts)) + 4
     if whole < size:
         raise DamagedShard(f"it has {whole} bytes, less than its index")
-    table = _checked_out(os.pread(file, size, whole - size), "index")
+    table = _checked_out(file.read(size, whole - size), "index")
     return np.frombuffer(table, "<u8", size // 8).reshape(*counts, 2)
 
 
-def _decode(file: int, place: NDArray[np.uint64], into: NDArray[Any]) -> None:
+def _decode(read: Callable[[int, int], bytes], place: NDArray[np.uint64], into: NDArray[Any]) -> None:
     offset, size = place.tolist()
-    packed = _checked_out(os.pread(file, size, offset), "chunk")
+    packed = _checked_out(read(size, offset), "chunk")
     try:
         # The checksum behind it stays: how long it is, blosc's own header says.
         _blosc().decompress(packed, into)

@@ -8,6 +8,7 @@ drawn from, twenty times as many cells would be decoded for it. Other variables,
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .damage import bad_metadata, damaged
+from .folder import StoreAway
 from .layout import DAYS_IN_SHARD, shards
 from .packing import FILL, Counts
 from .pieces import Cutting, DamagedShard, OpenShard, read_boxes, read_squares_at
-from .shards import array_metadata
 from .site import Site
-from .view import Opened, View
+from .view import View
 from .windows import Ask, daily_ask
 
 Integers: TypeAlias = NDArray[np.int64]
@@ -111,12 +112,14 @@ def _from_series(
     missing = [m for m, counts in enumerate(found) if counts is None]
     if missing:
         try:
-            cutting = _cutting(site, opened, at)
+            cutting = _cutting(view, at)
             if cutting.squares != site.layout.square:
                 return None
-            read = _pieces(site, opened, at, shard, cutting, [places[m] for m in missing], origin)
+            read = _pieces(view, at, shard, cutting, [places[m] for m in missing], origin)
         except FileNotFoundError:
             return None
+        except StoreAway:
+            raise
         except (DamagedShard, OSError, ValueError, KeyError, TypeError) as error:
             # A second copy: the days themselves are there.
             log.warning("What is cut for series in %s is damaged, days are read instead: %s.", site.path / at, error)
@@ -147,7 +150,7 @@ def _from_days(site: Site, view: View, ask: Ask, i: int, j: int, places: Sequenc
     missing = [m for m, counts in enumerate(found) if counts is None]
     if missing:
         some = [places[m] for m in missing]
-        read = _days(site, opened, at, shard, index, (origin.row0, origin.col0), some)
+        read = _days(site, view, at, shard, index, (origin.row0, origin.col0), some)
         for m, counts in zip(missing, read, strict=True):
             opened.squares.put(keys[m], counts, int(counts.nbytes))
             found[m] = counts
@@ -156,7 +159,7 @@ def _from_days(site: Site, view: View, ask: Ask, i: int, j: int, places: Sequenc
 
 def _days(
     site: Site,
-    opened: Opened,
+    view: View,
     at: str,
     shard: Place,
     index: tuple[slice, ...],
@@ -164,18 +167,20 @@ def _days(
     places: Sequence[Place],
 ) -> list[Counts]:
     try:
-        cutting = _cutting(site, opened, at)
+        cutting = _cutting(view, at)
+    except StoreAway:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise bad_metadata(site, at, str(error)) from error
     side = site.layout.square
     try:
         if cutting.squares == side:
-            return _pieces(site, opened, at, shard, cutting, places, origin)
+            return _pieces(view, at, shard, cutting, places, origin)
         boxes = [
             (*index, slice(r - origin[0], r - origin[0] + side), slice(c - origin[1], c - origin[1] + side))
             for r, c in places
         ]
-        found = read_boxes(_open(site, opened, at, shard, cutting), boxes)
+        found = read_boxes(_open(view, at, shard, cutting), boxes)
     except FileNotFoundError as error:
         raise damaged(site, f"{at}/{shards(len(cutting.shape), *shard)}", "it is not there") from error
     except DamagedShard as error:
@@ -185,25 +190,25 @@ def _days(
 
 
 def _pieces(
-    site: Site, opened: Opened, at: str, shard: Place, cutting: Cutting, places: Sequence[Place], origin: Place
+    view: View, at: str, shard: Place, cutting: Cutting, places: Sequence[Place], origin: Place
 ) -> list[Counts]:
     """Squares [.., cell, day] that are pieces of a shard. Raises FileNotFoundError, DamagedShard."""
     side = cutting.squares
     inside = [((r - origin[0]) // side, (c - origin[1]) // side) for r, c in places]
-    return read_squares_at(_open(site, opened, at, shard, cutting), inside)
+    return read_squares_at(_open(view, at, shard, cutting), inside)
 
 
-def _open(site: Site, opened: Opened, at: str, shard: Place, cutting: Cutting) -> OpenShard:
+def _open(view: View, at: str, shard: Place, cutting: Cutting) -> OpenShard:
     # What is marked does not change in a generation, so that a shard stays open in it.
-    found: OpenShard | None = opened.shards.find((at, shard))
+    found: OpenShard | None = view.opened.shards.find((at, shard))
     if found is None:
-        found = OpenShard(f"{site.path}/{at}/{shards(len(cutting.shape), *shard)}", cutting)
-        opened.shards.put((at, shard), found, found.nbytes)
+        found = OpenShard(view.files.open(f"{at}/{shards(len(cutting.shape), *shard)}"), cutting)
+        view.opened.shards.put((at, shard), found, found.nbytes)
     return found
 
 
-def _cutting(site: Site, opened: Opened, at: str) -> Cutting:
-    found = opened.cuttings.get(at)
+def _cutting(view: View, at: str) -> Cutting:
+    found = view.opened.cuttings.get(at)
     if found is None:
-        found = opened.cuttings[at] = Cutting.of(array_metadata(site.path / at))
+        found = view.opened.cuttings[at] = Cutting.of(json.loads(view.files.read(f"{at}/zarr.json")))
     return found

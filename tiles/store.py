@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from . import flagfiles, keptsums, shortcuts, squares, writing
 from .files import StoreFull, StoreReadOnly, disk_faults, write_whole
+from .folder import Files, StoreAway
 from .grid import Block, Window
 from .layout import Layout, root_group, split
 from .manifest import (
@@ -36,11 +37,10 @@ from .manifest import (
     Record,
     WrongStore,
     code_version,
-    marked,
-    marker,
+    marker_at,
     now,
     read_manifest,
-    read_record,
+    record_of,
     write_token,
 )
 from .packing import Counts, minus, plus, unpack
@@ -76,11 +76,17 @@ OCCUPIED = "occupied.npy"
 class Store:
     """An open store. Safe to share between threads; windows are in absolute rows and columns of the grid.
 
-    cache_bytes: room for decoded chunks. look_every: seconds between looks for what others have written.
+    cache_bytes: room for decoded chunks. look_every: seconds between looks for what others have written. files: where
+    its files lie; in the folder `path` without.
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, cache_bytes: int = CACHE_BYTES, look_every: float = LOOK_EVERY
+        self,
+        path: Path,
+        manifest: Manifest,
+        cache_bytes: int = CACHE_BYTES,
+        look_every: float = LOOK_EVERY,
+        files: Files | None = None,
     ) -> None:
         self.path = path
         self.manifest = manifest
@@ -91,7 +97,9 @@ class Store:
         self.years: tuple[int, ...] = manifest.cube.years
         self.members: int = manifest.model.members
         self.layout: Layout = self.site.layout
-        self._watch = Watch(self.site, cache_bytes, look_every)
+        self.waits = files is not None and files.waits
+        """Whether it lies elsewhere: reading may wait for a network, and nothing can be written."""
+        self._watch = Watch(self.site, cache_bytes, look_every, files)
 
     # What it is
 
@@ -193,18 +201,30 @@ class Store:
     def occupied(self) -> NDArray[np.bool_]:
         """[chunk rows, chunk columns] of the extent: which chunks hold any cell that can be computed."""
         try:
-            return np.asarray(np.load(self.path / OCCUPIED), bool)
+            return np.asarray(np.load(io.BytesIO(self._watch.look().files.read(OCCUPIED))), bool)
+        except StoreAway:
+            raise
         except (OSError, ValueError) as error:
             raise BadStore(f"The store's file {self.path / OCCUPIED} is missing or damaged: {error}.") from error
 
     def record(self, block: Block, year: int) -> Record:
         """How a block and year was made. Raises BadStore where it was not."""
-        return read_record(marker(self.path, block.name, year))
+        return self._record(block.name, year)
 
     def records(self) -> list[Record]:
         """All records of whole blocks and years, by name and year."""
-        names = [(name, year) for year, all_names in marked(self.path / "blocks").items() for name in all_names]
-        return [read_record(marker(self.path, name, year)) for name, year in sorted(names)]
+        marked = self._watch.look().files.marked("blocks")
+        names = [(name, year) for year, all_names in marked.items() for name in all_names]
+        return [self._record(name, year) for name, year in sorted(names)]
+
+    def _record(self, name: str, year: int) -> Record:
+        at = marker_at(name, year)
+        return record_of(self._watch.look().files.read, at, self.path / at)
+
+    @property
+    def files(self) -> Files:
+        """Its files as they are now."""
+        return self._watch.look().files
 
     # Reading
 
@@ -311,6 +331,7 @@ class Store:
 
         Raises StoreFull, StoreReadOnly; the store then is as before.
         """
+        self._check_open("A block")
         writing.write_block(self.site, block, year, data, record, state)
         self._watch.soon()
 
@@ -318,13 +339,22 @@ class Store:
         self, row: int, col: int, year: int, data: YearData, record: Record, state: CellState | None
     ) -> None:
         """Make a chunk and year, computed on demand, readable; (row, col) as in `computed`. Raises as `write_block`."""
+        self._check_open("A chunk")
         writing.write_chunk(self.site, row, col, year, data, record, state)
         self._watch.soon()
 
     def forget(self, block: Block, year: int) -> None:
         """Make a block and year unreadable, so that the next run computes it again."""
+        self._check_open("What is to be forgotten")
         writing.forget(self.site, block, year)
         self._watch.soon()
+
+    def _check_open(self, what: str) -> None:
+        if self.waits:
+            raise StoreReadOnly(
+                f"{what} cannot be written to {self.path}: stores are only read in an object store. `fieldflux run` "
+                f"computes into the work folder; `fieldflux stores push` puts what is new there."
+            )
 
     def lacks_shortcuts(self) -> int:
         """How many blocks and years (or chunks on demand) lack what `shortcuts` has; they are read all the same."""
@@ -332,17 +362,18 @@ class Store:
 
     def bring_up_to_date(self, told: Callable[[int, int], None], cancel: Event | None = None) -> int:
         """Make these; how many were made. told: done, and of how many. Raises BadStore, StoreFull, StoreReadOnly."""
+        self._check_open("What is read sooner by")
         made = shortcuts.bring_up_to_date(self.site, self._watch.look(), told, cancel)
         self._watch.soon()
         return made
 
     def state(self, block: Block, year: int) -> CellState | None:
         """The model's memory of a block's cells at the end of a year; None where it is not kept."""
-        return writing.read_state(self.site, block.name, year)
+        return writing.read_state(self.site, self.files, block.name, year)
 
     def chunk_state(self, row: int, col: int, year: int) -> CellState | None:
         """The model's memory of a chunk's cells at the end of a year; None where it is not kept."""
-        return writing.read_state(self.site, self.chunk_name(row, col), year)
+        return writing.read_state(self.site, self.files, self.chunk_name(row, col), year)
 
     def chunk_name(self, row: int, col: int) -> str:
         """Name of a chunk in files and messages, by its number on the grid."""

@@ -6,15 +6,14 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .folder import Files, Folder
 from .grid import Window
 from .lru import Lru
-from .manifest import marked, read_token
 from .pieces import Cutting
 from .site import Site
 
@@ -70,6 +69,7 @@ class View:
     blocks: Mapping[int, NDArray[np.bool_]]
     chunks: Mapping[int, NDArray[np.bool_]]
     opened: Opened
+    files: Files
     shortcuts: str = ""
     computed: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
 
@@ -82,16 +82,16 @@ class View:
 class Watch:
     """Looks at a store's tokens, at most once in `look_every` seconds, and at its markers where these changed.
 
-    Safe between threads. cache_bytes: room for decoded chunks.
+    Safe between threads. cache_bytes: room for decoded chunks. files: those of the site's folder without.
     """
 
-    def __init__(self, site: Site, cache_bytes: int, look_every: float) -> None:
+    def __init__(self, site: Site, cache_bytes: int, look_every: float, files: Files | None = None) -> None:
         self._site = site
         self._cache_bytes = cache_bytes
         self._look_every = look_every
         self._lock = threading.Lock()
         self._next_look = 0.0
-        self._view = View("not looked yet", "", {}, {}, Opened(cache_bytes))
+        self._view = View("not looked yet", "", {}, {}, Opened(cache_bytes), files or Folder(site.path))
 
     def soon(self) -> None:
         """Look at the next question, whatever the time: something was written here."""
@@ -104,25 +104,26 @@ class Watch:
             started = time.monotonic()
             if started < self._next_look:
                 return self._view
-            path = self._site.path
-            token = read_token(path, "epoch")
+            files = self._view.files.latest()
+            token = files.token("epoch")
             if token != self._view.token:
-                self._view = self._read(path, token, read_token(path, "generation"))
+                self._view = self._read(files, token, files.token("generation"))
             # A large store is looked through less often, so that looking stays under a twentieth of the time.
             elapsed = time.monotonic() - started
             self._next_look = started + max(self._look_every, 20 * elapsed)
             return self._view
 
-    def _read(self, path: Path, token: str, generation: str) -> View:
+    def _read(self, files: Files, token: str, generation: str) -> View:
         site, seen = self._site, self._view
         rows, cols = site.window.shape
         n = site.grid.block
-        chunks = _flags(marked(path / "overlay" / "chunks"), site.window, site.grid.chunk, site.layout.chunks)
-        blocks = _flags(marked(path / "blocks"), site.window, n, (rows // n, cols // n))
+        chunks = _flags(files.marked("overlay/chunks"), site.window, site.grid.chunk, site.layout.chunks)
+        blocks = _flags(files.marked("blocks"), site.window, n, (rows // n, cols // n))
         # What follows from the days may be made later than they (see `shortcuts`); nothing that was read changes then.
-        shortcuts = read_token(path, "shortcuts")
-        same = (generation, shortcuts) == (seen.generation, seen.shortcuts)
-        return View(token, generation, blocks, chunks, seen.opened if same else Opened(self._cache_bytes), shortcuts)
+        shortcuts = files.token("shortcuts")
+        same = (generation, shortcuts, files) == (seen.generation, seen.shortcuts, seen.files)
+        opened = seen.opened if same else Opened(self._cache_bytes)
+        return View(token, generation, blocks, chunks, opened, files, shortcuts)
 
 
 def _flags(

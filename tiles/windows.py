@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .damage import bad_metadata, damaged, short
+from .folder import StoreAway
 from .grid import Window
 from .layout import shards
 from .packing import FILL, Counts
@@ -106,7 +107,9 @@ def opened_array(site: Site, view: View, at: str) -> Any:
     found = view.opened.arrays.get(at)
     if found is None:
         try:
-            found = view.opened.open(f"{site.path / at}/")
+            found = view.files.array(at, view.opened)
+        except StoreAway:
+            raise
         except ValueError as error:
             raise bad_metadata(site, at, short(error)) from error
         view.opened.arrays[at] = found
@@ -204,7 +207,7 @@ def _check_present(site: Site, view: View, at: str) -> None:
     """A shard that vanished would read as missing data: look for it once."""
     present = view.opened.present
     if at not in present:
-        if not (site.path / at).exists():
+        if not view.files.exists(at):
             raise damaged(site, at, "it is not there")
         present.add(at)
 
@@ -212,6 +215,8 @@ def _check_present(site: Site, view: View, at: str) -> None:
 def _result(site: Site, read: Any, ask: Ask) -> Any:
     try:
         return read.result()
+    except StoreAway:
+        raise
     except ValueError as error:
         named = re.search(r'local file "([^"]+)"', str(error))
         at = str(Path(named.group(1)).relative_to(site.path)) if named else ask.array

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from . import state as states
 from .files import disk_faults, scratch, write_folder, write_whole
 from .flagfiles import write_flags
+from .folder import Files
 from .grid import Block
 from .layout import gather_root, overlay_group, shards, year_folders, year_group
 from .manifest import Record, chunk_marker, marker, write_token
@@ -78,11 +79,11 @@ def forget(site: Site, block: Block, year: int) -> None:
         write_token(site.path, "epoch")
 
 
-def read_state(site: Site, name: str, year: int) -> CellState | None:
+def read_state(site: Site, files: Files, name: str, year: int) -> CellState | None:
     """The model's memory of a block or chunk at the end of a year; None where it is not kept."""
     path = state_path(site, name, year)
     try:
-        return states.load(path.read_bytes(), str(path))
+        return states.load(files.read(path.relative_to(site.path).as_posix()), str(path))
     except FileNotFoundError:
         return None
 
