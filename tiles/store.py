@@ -48,7 +48,7 @@ from .site import NotInStore, Site
 from .squares import Integers, Square, Under
 from .state import CellState
 from .surface import CubeLike
-from .view import Watch
+from .view import View, Watch
 from .windows import daily_ask, days_together, gather, yearly_ask
 from .yeardata import YearData
 
@@ -222,9 +222,9 @@ class Store:
         return record_of(self._watch.look().files.read, at, self.path / at)
 
     @property
-    def files(self) -> Files:
-        """Its files as they are now."""
-        return self._watch.look().files
+    def view(self) -> View:
+        """What of it can be read now."""
+        return self._watch.look()
 
     # Reading
 
@@ -369,11 +369,11 @@ class Store:
 
     def state(self, block: Block, year: int) -> CellState | None:
         """The model's memory of a block's cells at the end of a year; None where it is not kept."""
-        return writing.read_state(self.site, self.files, block.name, year)
+        return writing.read_state(self.site, self.view.files, block.name, year)
 
     def chunk_state(self, row: int, col: int, year: int) -> CellState | None:
         """The model's memory of a chunk's cells at the end of a year; None where it is not kept."""
-        return writing.read_state(self.site, self.files, self.chunk_name(row, col), year)
+        return writing.read_state(self.site, self.view.files, self.chunk_name(row, col), year)
 
     def chunk_name(self, row: int, col: int) -> str:
         """Name of a chunk in files and messages, by its number on the grid."""
