@@ -404,12 +404,16 @@ def train(
 
     Example: `fieldflux train recipes/agroecosystem.toml --data ../shared/data`
     """
+    from .cardscores import told_of_former
     from .train import train as train_by
 
+    folder = out or _settings(home=home).home / "checkpoints"
     with _bar("training") as told:
-        card = train_by(recipe, out or _settings(home=home).home / "checkpoints", _given(data), told, work, workers)
+        card = train_by(recipe, folder, _given(data), told, work, workers)
     for stage, seconds in card.recipe.get("seconds", {}).items():
         typer.echo(f"{stage}: {seconds:.0f} s")
+    for line in told_of_former(card, str(folder / card.id)):
+        typer.echo(line)
 
 
 @app.command()

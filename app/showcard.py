@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .cardscores import told_of_former
+
 if TYPE_CHECKING:
     from fieldflux.models.card import Card, Score
     from rich.console import Console
@@ -43,6 +45,8 @@ def show_card(card: Card, console: Console, whole: bool) -> None:
         console.print(table)
     if len(shown) < len(card.scores):
         console.print(f"{len(card.scores) - len(shown)} more scores, and every floor: with --all, or --json.")
+    for line in told_of_former(card, "models/checkpoints/" + card.id):
+        console.print(line, highlight=False, markup=False)
     for fault in card.known_faults:
         said("Known fault:", fault)
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from fieldflux.models.card import Card, DataUsed, Domain, Score
-from fieldflux.models.checkpoint import write_checkpoint
+from fieldflux.models.checkpoint import read_checkpoint, write_checkpoint
 from fieldflux.models.contract import Floats
 from fieldflux.models.processes.agroecosystem.calibrate import (
     CalibrationRecipe,
@@ -24,10 +24,12 @@ from fieldflux.models.processes.agroecosystem.calibrate import (
 )
 from fieldflux.models.processes.agroecosystem.model import ANNUAL, DAILY, NEEDS, Agroecosystem
 from fieldflux.models.processes.agroecosystem.parameters import CROP_NAMES, NAMES
-from fieldflux.models.registry import Registry
+from fieldflux.models.registry import SHIPPED, Registry
 from fieldflux.tiles.measurements import Tower, read_towers, tower_forcing, with_monthly_rain
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .cardscores import with_former
 
 Told = Callable[[float, str], None]
 Span = Annotated[int | str, Field(description="a calendar year, or 'first/last' as ISO dates")]
@@ -103,10 +105,28 @@ def train(
 ) -> Card:
     """Train by a recipe and write `out`/<name>/<version>; returns the card.
 
-    The card's scores come from `fieldflux evaluate` on the same data, and from the coverage of the intervals.
+    The card's scores come from `fieldflux evaluate` on the same data, and from the coverage of the intervals; those
+    that the card there before has besides (or the shipped one of the same name and version) stay in `former`.
     work, workers: of a long training, where it is kept to be gone on with (default `out`/.work/<name>-<version>), and
     how many processes share it. Raises BadRecipe, BadMeasurements.
     """
+    before = _card_before(recipe_path, out)
+    card = _trained(recipe_path, out, data_dir, told, work, workers)
+    kept = with_former(card, before)
+    if kept is card:
+        return card
+    folder = out / card.name / card.version
+    return write_checkpoint(folder, kept, read_checkpoint(folder).weights)
+
+
+def _card_before(recipe_path: Path, out: Path) -> Card | None:
+    """The card that is in the place of the one to be made; else the shipped one of the same name and version."""
+    recipe = tomllib.loads(recipe_path.read_text())
+    wanted = recipe.get("name"), str(recipe.get("version"))
+    return next((c for c in Registry((out, SHIPPED)).cards() if (c.name, c.version) == wanted), None)
+
+
+def _trained(recipe_path: Path, out: Path, data_dir: Path, told: Told, work: Path | None, workers: int | None) -> Card:
     if family_of(recipe_path) == "kgml":
         from .kgml.training import read_kgml_recipe, read_plain, train_kgml
 

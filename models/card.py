@@ -42,6 +42,13 @@ class Score(_Part):
     baseline: dict[str, float] = Field(default_factory=dict)
 
 
+class Former(_Part):
+    """Scores that an earlier training of the model had and that were not made again with the card's weights."""
+
+    weights_sha256: str
+    scores: tuple[Score, ...]
+
+
 class Domain(_Part):
     """Where the model may be believed."""
 
@@ -117,6 +124,8 @@ class Card(_Part):
     splits: dict[str, str] = Field(default_factory=dict)
     recipe: dict[str, Any] = Field(default_factory=dict)
     scores: tuple[Score, ...] = ()
+    former: tuple[Former, ...] = ()
+    """Scores of weights before these, the newest first, for whoever compares; they say nothing of these."""
     known_faults: tuple[str, ...] = ()
     licence: str = "Apache-2.0"
     made: str = ""

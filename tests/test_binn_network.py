@@ -16,6 +16,7 @@ from fieldflux.app.binn.recovery import SENSITIVE, Task, recover, rows_of
 from fieldflux.app.binn.sites import SoilTable, soil_table
 from fieldflux.app.binn.soils import covariates_of
 from fieldflux.app.binn.splits import blocks
+from fieldflux.app.cardscores import add_scores, told_of_former, with_former
 from fieldflux.app.train import BadRecipe, train
 from fieldflux.models.checkpoint import BadCheckpoint, read_checkpoint, write_checkpoint
 from fieldflux.models.hybrids.binn.covariates import Covariates, describe
@@ -234,9 +235,24 @@ def test_training_writes_a_whole_card(data_dir: Path, tmp_path: Path) -> None:
         'source = "USDA"\nlicence = "public domain"\n'
     )
     recipe.write_text(recipe.read_text().replace('"DSP4SH"', '"DSP4SH", "RaCA"'))
-    card = train(recipe, tmp_path / "out", data_dir)
     folder = tmp_path / "out" / "small" / "2"
+    earlier = read_checkpoint(ROOT / "models" / "checkpoints" / "binn-soil-carbon" / "1")
+    before = write_checkpoint(
+        folder, earlier.card.model_copy(update={"name": "small", "version": "2"}), earlier.weights
+    )
+    card = train(recipe, tmp_path / "out", data_dir)
     assert read_checkpoint(folder).card == card
+    # what was not made again is told apart, with the command that does, and gives way to what is made
+    assert card.former[0].weights_sha256 == before.weights_sha256 != card.weights_sha256
+    blocks = [s for s in card.former[0].scores if s.split.startswith("experiment binn-blocks:")]
+    told = "\n".join(told_of_former(card, "out/small/2"))
+    assert f"{len(blocks)} made again by: fieldflux experiment binn-blocks --card out/small/2" in told
+    assert not {s.split for s in blocks} & {s.split for s in card.scores}
+    assert with_former(card, card) == card
+    add_scores(folder, blocks[1:])
+    after = read_checkpoint(folder).card
+    assert after.scores == (*card.scores, *blocks[1:])
+    assert [s for s in after.former[0].scores if s in blocks] == blocks[:1]
     assert card.family == "binn"
     assert card.data[0].sha256
     assert {s.variable for s in card.scores} == {"soc_30", "soc_100"}

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fieldflux.app.cardscores import add_scores
 from fieldflux.models.card import Score
-from fieldflux.models.checkpoint import read_checkpoint, write_checkpoint
 
 from .compare import OURS
 
@@ -32,11 +32,7 @@ def add_to_card(folder: Path, tables: Sequence[Path]) -> int:
     found += recovered(files.get("binn-recovery", ()))
     found += trends(files.get("longterm", ()))
     found += agreed(files.get("binn_sampler_agreement", ()), len(files.get("binn_sampler_soils", ())))
-    again = {(s.variable, s.metric, s.split) for s in found}
-    checkpoint = read_checkpoint(folder)
-    kept = tuple(s for s in checkpoint.card.scores if (s.variable, s.metric, s.split) not in again)
-    write_checkpoint(folder, checkpoint.card.model_copy(update={"scores": (*kept, *found)}), checkpoint.weights)
-    return len(found)
+    return add_scores(folder, found)
 
 
 def _lines(table: Path) -> list[dict[str, str]]:

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from fieldflux.app.cardscores import add_scores
 from fieldflux.models.card import Score
-from fieldflux.models.checkpoint import read_checkpoint, write_checkpoint
 
 from .fieldscores import POOLED
 
@@ -19,11 +19,7 @@ def add_to_card(folder: Path, tables: Sequence[Path]) -> int:
     """Put the scores of the experiments' tables into the card of the checkpoint in `folder`, in place of earlier ones
     of the same experiment and crop; returns how many. Raises BadCheckpoint."""
     found = [score for table in tables if table.suffix == ".csv" for score in scores_of_table(table)]
-    again = {score.split.partition(";")[0] for score in found}
-    checkpoint = read_checkpoint(folder)
-    kept = tuple(s for s in checkpoint.card.scores if s.split.partition(";")[0] not in again)
-    write_checkpoint(folder, checkpoint.card.model_copy(update={"scores": (*kept, *found)}), checkpoint.weights)
-    return len(found)
+    return add_scores(folder, found, lambda score: score.split.partition(";")[0])
 
 
 def scores_of_table(table: Path) -> list[Score]:
