@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import Any
 
 from fieldflux.tiles.steps import Step, steps_at_most
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .members import (
+    FIELD,
+    OTHER_FIELD,
+    CubeId,
+    Day,
+    Features,
+    FieldIds,
+    Geometry,
+    Intervals,
+    Level,
+    ModelId,
+    Number,
+    Years,
+    check_one,
+    one_of,
+)
 from .problems import Refused
 from .settings import Limits
 
-_FIELD: Any = {
-    "type": "Polygon",
-    "coordinates": [
-        [[-93.66, 42.03], [-93.65, 42.03], [-93.65, 42.036], [-93.66, 42.036], [-93.66, 42.03]],
-    ],
-}
-
-
-_OTHER: Any = {
-    "type": "Polygon",
-    "coordinates": [
-        [[-93.70, 42.03], [-93.69, 42.03], [-93.69, 42.036], [-93.70, 42.036], [-93.70, 42.03]],
-    ],
-}
+LAND = ("geometry", "features", "fields")
 
 
 class About(BaseModel):
@@ -32,9 +34,9 @@ class About(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    first: date | None = Field(default=None, description="First day.")
-    last: date | None = Field(default=None, description="Last day, included.")
-    years: tuple[int, ...] | None = Field(
+    first: Day | None = Field(default=None, description="First day.")
+    last: Day | None = Field(default=None, description="Last day, included.")
+    years: Years | None = Field(
         default=None, description="Consecutive calendar years, instead of first and last; all of the cube's without."
     )
     variables: tuple[str, ...] = Field(default=("gpp", "reco", "nee"), min_length=1, max_length=40)
@@ -43,7 +45,7 @@ class About(BaseModel):
         description="Months, seasons (DJF, MAM, JJA, SON; the winter has the year of its January), years and the whole "
         "period are sums of fluxes and means of states, whole or in part (`whole`).",
     )
-    statistics: tuple[str | dict[str, float], ...] = Field(
+    statistics: tuple[str | dict[str, Number], ...] = Field(
         default=(),
         max_length=30,
         description="Over the field's cells, weighted by area, of each cell's day or step: `std`, `min`, `max`, `q05` "
@@ -59,21 +61,10 @@ class About(BaseModel):
         "market moisture; water in mm, m3 ha-1, in; energy in W m-2, MJ m-2. Intervals and totals go along.",
         examples=[{"nee": "kgCO2e ha-1"}],
     )
-    intervals: bool = Field(
-        default=True, description="Intervals, where the model is an ensemble; a county is quicker without."
-    )
-    level: float = Field(
-        default=0.9,
-        gt=0,
-        lt=1,
-        description="Level of the intervals: 0.5, 0.8, 0.9 or 0.95, where the model's card has no others. "
-        "`interval_basis` in the answer tells what their width rests on: `conformal` intervals are calibrated on "
-        "`groups` held-out sites, so that a new field's value lies inside with this probability; `factor` and `spread` "
-        "are the ensemble's spread, with and without a factor from held-out days.",
-        examples=[0.9],
-    )
-    cube: str = Field(default="", description="Cube, by its id; the default one if empty.")
-    model: str = Field(default="", description="Model, as name or name/version; the default one if empty.")
+    intervals: Intervals = True
+    level: Level = 0.9
+    cube: CubeId = ""
+    model: ModelId = ""
 
     def period(self, years: tuple[int, ...], cube: str, limits: Limits) -> tuple[date, date]:
         """First and last day, within the years of the cube.
@@ -89,7 +80,8 @@ class About(BaseModel):
             wanted = sorted(set(self.years))
             if not wanted or wanted[-1] - wanted[0] != len(wanted) - 1:
                 raise Refused(
-                    "invalid-dates", f"`years` are consecutive calendar years, as in [2019, 2020]; given: {wanted}."
+                    "invalid-dates",
+                    f"`years` are consecutive calendar years, as in [2019, 2020]; given: {_short(wanted)}.",
                 )
             if wanted[0] < begin.year or wanted[-1] > end.year:
                 beyond = wanted[0] if wanted[0] < begin.year else wanted[-1]
@@ -119,10 +111,11 @@ class Ask(About):
 
     model_config = ConfigDict(
         json_schema_extra={
+            **one_of(LAND),
             "examples": [
-                {"geometry": _FIELD, "years": [2022], "variables": ["gpp", "reco", "nee"], "step": "day"},
+                {"geometry": FIELD, "years": [2022], "variables": ["gpp", "reco", "nee"], "step": "day"},
                 {
-                    "geometry": _FIELD,
+                    "geometry": FIELD,
                     "first": "2019-01-01",
                     "last": "2022-12-31",
                     "variables": ["nee", "yield", "delta_soc"],
@@ -132,8 +125,8 @@ class Ask(About):
                     "features": {
                         "type": "FeatureCollection",
                         "features": [
-                            {"type": "Feature", "id": "north", "properties": {}, "geometry": _FIELD},
-                            {"type": "Feature", "id": "south", "properties": {}, "geometry": _OTHER},
+                            {"type": "Feature", "id": "north", "properties": {}, "geometry": FIELD},
+                            {"type": "Feature", "id": "south", "properties": {}, "geometry": OTHER_FIELD},
                         ],
                     },
                     "years": [2022],
@@ -141,31 +134,17 @@ class Ask(About):
                     "step": "season",
                     "units": {"nee": "tCO2e ha-1"},
                 },
-            ]
+            ],
         },
     )
 
-    geometry: dict[str, Any] | None = Field(
-        default=None,
-        description="GeoJSON Polygon or MultiPolygon, a Feature of one, or a collection of one feature; WGS 84 "
-        "[longitude, latitude].",
-    )
-    features: dict[str, Any] | tuple[dict[str, Any], ...] | None = Field(
-        default=None,
-        description="Many polygons instead: a GeoJSON FeatureCollection, or an array of Features. Each is answered by "
-        "itself, in order, with a `status`; one that is wrong does not spoil the others.",
-    )
-    fields: tuple[str, ...] | None = Field(
-        default=None, description="Registered fields instead, by their ids (`fld_…`), with their current outlines."
-    )
+    geometry: Geometry = None
+    features: Features = None
+    fields: FieldIds = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Ask:
-        given = [name for name in ("geometry", "features", "fields") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"give one of `geometry`, `features` and `fields`; given: {' and '.join(given) or 'none of them'}"
-            )
+        check_one(self, LAND)
         return self
 
 
@@ -178,6 +157,10 @@ def over(limit: str, given: float, allowed: float, advice: str) -> Refused:
         given=given,
         allowed=allowed,
     )
+
+
+def _short(years: list[int]) -> str:
+    return str(years) if len(years) < 10 else f"{len(years)} years from {years[0]} to {years[-1]}"
 
 
 def _ends(begin: date, end: date) -> dict[str, str]:

@@ -89,6 +89,8 @@ def collection(
     limits = workspace.settings.limits
     allowed = limits.series_features if most is None else most
     count = len(ask.fields or _features(ask.features))
+    if count == 0:
+        raise Refused("invalid-request", "No polygon was given: give at least one in `features` or `fields`.")
     if count > allowed:
         raise over("series_features", count, allowed, "Ask for fewer at a time, or send a job.")
     steps = len(_steps(request))

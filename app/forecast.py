@@ -12,16 +12,12 @@ from pydantic import ConfigDict, Field
 
 from .answer import Question, made_from, question
 from .ask import Ask
-from .soil import SoilAsk, card_for
+from .members import FIELD, Day, one_of
+from .soil import PLACE, SoilAsk, card_for
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from fieldflux.tiles.forecast import CropForecast
-
-_FIELD: Any = {
-    "type": "Polygon",
-    "coordinates": [[[-93.66, 42.03], [-93.65, 42.03], [-93.65, 42.036], [-93.66, 42.036], [-93.66, 42.03]]],
-}
 
 
 class ForecastAsk(SoilAsk):
@@ -30,10 +26,10 @@ class ForecastAsk(SoilAsk):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        json_schema_extra={"examples": [{"geometry": _FIELD, "issue_day": "2020-07-01"}]},
+        json_schema_extra={**one_of(PLACE), "examples": [{"geometry": FIELD, "issue_day": "2020-07-01"}]},
     )
 
-    issue_day: date = Field(
+    issue_day: Day = Field(
         description="Weather before this day is the season's own; from it on, that of each earlier year of the cube."
     )
 

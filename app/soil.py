@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .answer import Question, as_answer, found_of, made_from, question
 from .ask import Ask
+from .members import FIELD, CubeId, Geometry, Intervals, Level, Number, Switch, Whole, check_one, one_of
 from .problems import Refused
 from .workspace import Workspace
 
@@ -22,14 +23,11 @@ if TYPE_CHECKING:
     from fieldflux.tiles.aggregate import Values
     from numpy.typing import NDArray
 
-_FIELD: Any = {
-    "type": "Polygon",
-    "coordinates": [[[-93.66, 42.03], [-93.65, 42.03], [-93.65, 42.036], [-93.66, 42.036], [-93.66, 42.03]]],
-}
 COVER_CROP = 187.0
 """gC m-2 yr-1 that a winter cover crop adds to the soil's input: Poeplau and Don (2015), mean of 139 plots,
 doi:10.1016/j.agee.2014.10.024."""
 MOST_YEARS = 100
+PLACE = ("geometry", "field")
 
 Tillage = Literal["none", "low", "high"]
 
@@ -37,23 +35,22 @@ Tillage = Literal["none", "low", "high"]
 class SoilAsk(BaseModel):
     """A polygon or a registered field, and the cube and model that are meant."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"geometry": _FIELD}]})
-
-    geometry: dict[str, Any] | None = Field(
-        default=None, description="GeoJSON Polygon or MultiPolygon, or a Feature of one; WGS 84 [longitude, latitude]."
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={**one_of(PLACE), "examples": [{"geometry": FIELD}]}
     )
+
+    geometry: Geometry = None
     field: str | None = Field(default=None, description="A registered field instead, by its id (`fld_…`).")
-    intervals: bool = Field(default=True, description="Intervals, where the model is an ensemble.")
-    level: float = Field(default=0.9, gt=0, lt=1, description="Level of the intervals: 0.5, 0.8, 0.9 or 0.95.")
-    cube: str = Field(default="", description="Cube, by its id; the default one if empty.")
+    intervals: Intervals = True
+    level: Level = 0.9
+    cube: CubeId = ""
     model: str = Field(
         default="", description="Model, as name or name/version; the first that can answer if empty.", max_length=100
     )
 
     @model_validator(mode="after")
     def _one(self) -> SoilAsk:
-        if (self.geometry is None) == (self.field is None):
-            raise ValueError("give one of `geometry` and `field`")
+        check_one(self, PLACE)
         return self
 
 
@@ -64,26 +61,27 @@ class ScenarioAsk(SoilAsk):
         extra="forbid",
         frozen=True,
         json_schema_extra={
-            "examples": [{"geometry": _FIELD, "years": 20, "tillage": "none", "cover_crop": True}],
+            **one_of(PLACE),
+            "examples": [{"geometry": FIELD, "years": 20, "tillage": "none", "cover_crop": True}],
         },
     )
 
-    years: int = Field(default=20, ge=1, le=MOST_YEARS, description="Years to come.")
+    years: Whole = Field(default=20, ge=1, le=MOST_YEARS, description="Years to come.")
     tillage: Tillage | None = Field(
         default=None, description="Tillage of the years to come: none, low (reduced) or high (ploughed)."
     )
-    residue_removed: float | None = Field(
+    residue_removed: Number | None = Field(
         default=None, ge=0, le=1, description="Share of the residue above ground that is taken off the field."
     )
-    added_carbon: float = Field(
+    added_carbon: Number = Field(
         default=0.0, ge=0, le=2000, description="Carbon brought in besides, gC m-2 yr-1 (manure, compost, more growth)."
     )
-    cover_crop: bool = Field(
+    cover_crop: Switch = Field(
         default=False,
         description=f"A winter cover crop every year: {COVER_CROP:g} gC m-2 yr-1 more input (Poeplau and Don 2015).",
     )
     tillage_now: Tillage | None = Field(default=None, description="Present tillage; that of the inputs if not given.")
-    residue_now: float | None = Field(
+    residue_now: Number | None = Field(
         default=None, ge=0, le=1, description="Share of the residue taken at present; that of the inputs if not given."
     )
 

@@ -419,3 +419,39 @@ def test_paths_are_cut_to_what_a_caller_needs() -> None:
 
 def test_the_window_of_the_toy_cube_is_that_of_these_tests() -> None:
     assert WINDOW.contains([FIELD[0]], [FIELD[1]]).all()
+
+
+@pytest.mark.parametrize(
+    ("path", "member"),
+    [
+        ("/v1/series", {"intervals": 0}),
+        ("/v1/series", {"level": True}),
+        ("/v1/series", {"level": "0.9"}),
+        ("/v1/series", {"years": [True]}),
+        ("/v1/series", {"first": 0}),
+        ("/v1/series", {"first": "0"}),
+        ("/v1/series", {"first": "2020-07-01T00:00:00"}),
+        ("/v1/forecast", {"issue_day": 1593561600}),
+        ("/v1/soil/scenario", {"residue_removed": False}),
+        ("/v1/soil/scenario", {"cover_crop": 1}),
+        ("/v1/statements", {"scenario": {"project": {"added_carbon": "3"}}}),
+    ],
+)
+def test_values_are_not_taken_for_others(client: httpx.Client, cube: Cube, path: str, member: Json) -> None:
+    """0 is no day of 1970 and no `false`, `true` no 1: nothing is read as what it is not."""
+    found = problem(client.post(path, json={"geometry": square(cube, *FIELD), **member}), "invalid-request")
+    assert found["errors"][0]["place"].split(".")[0] == next(iter(member))
+
+
+def test_days_of_an_address_are_written_out(client: httpx.Client) -> None:
+    for path in ("/v1/usage?last=0", "/v1/series?first=0", "/v1/series?last=1593561600"):
+        assert "2021-04-01" in problem(client.get(path), "invalid-request")["detail"]
+
+
+def test_no_polygon_at_all(client: httpx.Client) -> None:
+    for none in ({"fields": []}, {"features": []}, {"features": {"type": "FeatureCollection", "features": []}}):
+        for path in ("/v1/series", "/v1/series?f=csv", "/v1/series?f=netcdf"):
+            assert (
+                "at least one"
+                in problem(client.post(path, json={**none, "years": [2020]}), "invalid-request")["detail"]
+            )

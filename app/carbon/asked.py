@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+from fieldflux.app.ask import LAND
+from fieldflux.app.members import (
+    FIELD,
+    CubeId,
+    Features,
+    FieldIds,
+    Geometry,
+    Level,
+    ModelId,
+    Number,
+    Switch,
+    Whole,
+    Years,
+    check_one,
+    one_of,
+)
 from fieldflux.app.soil import COVER_CROP, MOST_YEARS, Tillage
 from fieldflux.models.contract import Scenario
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -22,8 +38,9 @@ Reason: TypeAlias = Literal[
     "true_up",
     "ruleset_change",
 ]
-_RING = [[-93.66, 42.03], [-93.65, 42.03], [-93.65, 42.036], [-93.66, 42.036], [-93.66, 42.03]]
-_FIELD: Any = {"type": "Polygon", "coordinates": [_RING]}
+
+
+SPAN = ("years", "scenario")
 
 
 class _Part(BaseModel):
@@ -34,13 +51,13 @@ class Practice(_Part):
     """Management of the coming years; what is not given stays as it is at present."""
 
     tillage: Tillage | None = Field(default=None, description="none, low (reduced) or high (ploughed).")
-    residue_removed: float | None = Field(
+    residue_removed: Number | None = Field(
         default=None, ge=0, le=1, description="Share of the residue above ground that is taken off the field."
     )
-    added_carbon: float = Field(
+    added_carbon: Number = Field(
         default=0.0, ge=0, le=2000, description="Carbon brought in besides, gC m-2 yr-1 (manure, compost, more growth)."
     )
-    cover_crop: bool = Field(
+    cover_crop: Switch = Field(
         default=False, description=f"A winter cover crop: {COVER_CROP:g} gC m-2 yr-1 more input (Poeplau and Don 2015)."
     )
 
@@ -48,13 +65,13 @@ class Practice(_Part):
 class Scenarios(_Part):
     """Two courses of the coming years, under the same soil, climate and parameters of the model."""
 
-    years: int = Field(default=20, ge=1, le=MOST_YEARS, description="Years to come.")
+    years: Whole = Field(default=20, ge=1, le=MOST_YEARS, description="Years to come.")
     baseline: Practice = Field(default=Practice(), description="What would be done without the project.")
     project: Practice = Field(description="What is done in the project.", examples=[{"tillage": "none"}])
     tillage_now: Tillage | None = Field(
         default=None, description="Present tillage; that of the inputs if not given. The soil rests under it."
     )
-    residue_now: float | None = Field(default=None, ge=0, le=1, description="Share of the residue taken at present.")
+    residue_now: Number | None = Field(default=None, ge=0, le=1, description="Share of the residue taken at present.")
     depth_cm: Literal[30, 100] = Field(default=30, description="Depth of the stock that counts, cm.")
 
     def of(self, practice: Practice) -> Scenario:
@@ -74,13 +91,13 @@ class Errors(_Part):
     """Correlations of the model's errors. They cannot be told from the data here, so what is taken by itself is the
     cautious end; the statement also tells what other values would give."""
 
-    fields: float = Field(default=1.0, ge=0, le=1, description="Share of the error that all fields have in common.")
-    years: float = Field(default=1.0, ge=0, le=1, description="Between the error of a year and that of the next.")
-    scenarios: float = Field(default=0.0, ge=0, le=1, description="Between baseline and project of a field (Eq 61).")
-    near: float = Field(
+    fields: Number = Field(default=1.0, ge=0, le=1, description="Share of the error that all fields have in common.")
+    years: Number = Field(default=1.0, ge=0, le=1, description="Between the error of a year and that of the next.")
+    scenarios: Number = Field(default=0.0, ge=0, le=1, description="Between baseline and project of a field (Eq 61).")
+    near: Number = Field(
         default=0.0, ge=0, le=1, description="Share of the rest that near fields have in common, exp(-km / range_km)."
     )
-    range_km: float = Field(default=25.0, gt=0, le=2000, description="How far near is.")
+    range_km: Number = Field(default=25.0, gt=0, le=2000, description="How far near is.")
 
     def correlation(self) -> Correlation:
         return Correlation(self.fields, self.years, self.scenarios, self.near, self.range_km)
@@ -89,8 +106,8 @@ class Errors(_Part):
 class Sampling(_Part):
     """What soil samples or points of quantification add (Eq 62); the service has none of them."""
 
-    variance_tco2e2: float = Field(ge=0, le=1e18, description="Sampling variance of the total, tCO2e squared.")
-    df: int = Field(ge=1, le=10**6, description="Degrees of freedom of the sampling design, for t of Eq 74.")
+    variance_tco2e2: Number = Field(ge=0, le=1e18, description="Sampling variance of the total, tCO2e squared.")
+    df: Whole = Field(ge=1, le=10**6, description="Degrees of freedom of the sampling design, for t of Eq 74.")
 
 
 class StatementAsk(_Part):
@@ -100,26 +117,21 @@ class StatementAsk(_Part):
         extra="forbid",
         frozen=True,
         json_schema_extra={
+            "allOf": [one_of(LAND), one_of(SPAN)],
             "examples": [
                 {
-                    "geometry": _FIELD,
+                    "geometry": FIELD,
                     "scenario": {"years": 20, "baseline": {"tillage": "high"}, "project": {"tillage": "none"}},
                 },
-                {"geometry": _FIELD, "years": [2019, 2020, 2021], "model": "kgml-ag-carbon"},
-            ]
+                {"geometry": FIELD, "years": [2019, 2020, 2021], "model": "kgml-ag-carbon"},
+            ],
         },
     )
 
-    geometry: dict[str, Any] | None = Field(
-        default=None, description="GeoJSON Polygon or MultiPolygon, or a Feature of one; WGS 84 [longitude, latitude]."
-    )
-    features: dict[str, Any] | tuple[dict[str, Any], ...] | None = Field(
-        default=None, description="Many instead: a GeoJSON FeatureCollection, or an array of Features."
-    )
-    fields: tuple[str, ...] | None = Field(
-        default=None, description="Registered fields instead, by their ids (`fld_…`), with their current outlines."
-    )
-    years: tuple[int, ...] | None = Field(
+    geometry: Geometry = None
+    features: Features = None
+    fields: FieldIds = None
+    years: Years | None = Field(
         default=None, description="Consecutive calendar years of the record, for the change over them.", max_length=100
     )
     scenario: Scenarios | None = Field(default=None, description="Or two scenarios of the years to come.")
@@ -130,27 +142,22 @@ class StatementAsk(_Part):
     )
     name: str = Field(default="", max_length=200, description="A name of your own.")
     ruleset: str = Field(default=DEFAULT, max_length=100, description="Ruleset; GET /v1/statements/rulesets has all.")
-    level: float = Field(default=0.9, gt=0, lt=1, description="Level of the intervals.")
+    level: Level = 0.9
     correlation: Errors = Field(default=Errors(), description="How errors hang together.")
     sampling: Sampling | None = Field(default=None, description="Sampling variance, where you have it.")
     supersedes: str | None = Field(
         default=None, max_length=60, description="Id of the statement that this one corrects; it stays as it is."
     )
     reason: Reason | None = Field(default=None, description="Why it is corrected; needed with `supersedes`.")
-    cube: str = Field(default="", max_length=100, description="Cube, by its id; the default one if empty.")
-    model: str = Field(
-        default="", max_length=100, description="Model, as name or name/version; the first that can answer if empty."
+    cube: CubeId = ""
+    model: ModelId = Field(
+        default="", description="Model, as name or name/version; the first that can answer if empty."
     )
 
     @model_validator(mode="after")
     def _one_of_each(self) -> StatementAsk:
-        land = [name for name in ("geometry", "features", "fields") if getattr(self, name) is not None]
-        if len(land) != 1:
-            raise ValueError(
-                f"give one of `geometry`, `features` and `fields`; given: {' and '.join(land) or 'none of them'}"
-            )
-        if (self.years is None) == (self.scenario is None):
-            raise ValueError("give either `years` of the record, or a `scenario` with baseline and project")
+        check_one(self, LAND)
+        check_one(self, SPAN)
         if (self.supersedes is None) != (self.reason is None):
             raise ValueError("give `supersedes` and `reason` together")
         return self

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi.exceptions import RequestValidationError
 from fieldflux.app.ask import About
+from fieldflux.app.members import CubeId, Day, Features, FieldIds, ModelId, Number, Years
 from fieldflux.app.problems import Refused
 from fieldflux.tiles.steps import Step
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 SeriesFormat: TypeAlias = Literal["parquet", "csv", "ndjson", "netcdf", "json"]
 ExportFormat: TypeAlias = Literal["geotiff", "netcdf", "zarr"]
 Event: TypeAlias = Literal["job.started", "job.done", "job.failed", "job.cancelled", "job.paused"]
-BBox: TypeAlias = tuple[float, float, float, float]
+BBox: TypeAlias = tuple[Number, Number, Number, Number]
 
 _BBOX = "west, south, east, north in degrees."
 
@@ -52,12 +52,8 @@ class SeriesJob(About):
 
     kind: Literal["series"] = "series"
     name: str = Field(default="", max_length=200, description="A name for yourself.")
-    features: dict[str, Any] | tuple[dict[str, Any], ...] | None = Field(
-        default=None, description="A GeoJSON FeatureCollection, or an array of Features."
-    )
-    fields: tuple[str, ...] | None = Field(
-        default=None, description="Registered fields instead, by their ids, with the outlines that they have now."
-    )
+    features: Features = None
+    fields: FieldIds = None
     query: FieldQuery | None = Field(default=None, description="Registered fields instead, by a query; `{}`: all.")
     format: SeriesFormat = Field(default="parquet", description="Format of the file that is ready when the job is.")
     webhook: Webhook | None = None
@@ -77,9 +73,9 @@ class RunJob(BaseModel):
 
     kind: Literal["run"]
     name: str = Field(default="", max_length=200, description="A name for yourself.")
-    cube: str = Field(default="", description="Cube, by its id; the default one if empty.")
-    model: str = Field(default="", description="Model, as name or name/version; the default one if empty.")
-    years: tuple[int, ...] | None = Field(default=None, min_length=1, description="Years; all of the cube's without.")
+    cube: CubeId = ""
+    model: ModelId = ""
+    years: Years | None = Field(default=None, min_length=1, description="Years; all of the cube's without.")
     bbox: BBox | None = Field(default=None, description=f"Blocks that it touches: {_BBOX} The whole cube without.")
     blocks: tuple[str, ...] | None = Field(default=None, min_length=1, description="Blocks instead, by their names.")
     webhook: Webhook | None = None
@@ -100,16 +96,16 @@ class ExportJob(BaseModel):
     kind: Literal["export"]
     name: str = Field(default="", max_length=200, description="A name for yourself.")
     variable: str = Field(max_length=60, description="Variable, by its name.", examples=["nee"])
-    first: date | None = Field(default=None, description="First day.")
-    last: date | None = Field(default=None, description="Last day, included.")
-    years: tuple[int, ...] | None = Field(default=None, description="Years instead; all of the cube's without.")
+    first: Day | None = Field(default=None, description="First day.")
+    last: Day | None = Field(default=None, description="Last day, included.")
+    years: Years | None = Field(default=None, description="Years instead; all of the cube's without.")
     step: Step = Field(
         default="year", description="Sums of fluxes and means of states over it; yearly variables by year only."
     )
     bbox: BBox | None = Field(default=None, description=f"{_BBOX} The whole cube without.")
     format: ExportFormat = Field(default="geotiff", description="What it is written as.")
-    cube: str = Field(default="", description="Cube, by its id; the default one if empty.")
-    model: str = Field(default="", description="Model, as name or name/version; the default one if empty.")
+    cube: CubeId = ""
+    model: ModelId = ""
     webhook: Webhook | None = None
 
     @model_validator(mode="after")

@@ -90,7 +90,6 @@ STATUS: Schema = {"enum": ["OK", "PARTIAL", "FAILED"]}
 OF_POLYGON: dict[str, Schema] = {
     "values": by_name(COLUMN, "By variable"),
     "valid_fraction": by_name(COLUMN, "Share of the covered area whose cells have a value"),
-    "valid_days": many(WHOLE),
     "summary": by_name(FIGURE),
     "crops": many(CROP),
     "area_ha": said(NUMBER, "Geodesic, of the outline"),
@@ -107,14 +106,15 @@ OF_POLYGON_IF_ASKED: dict[str, Schema] = {
     "totals": TOTALS,
     "statistics": by_name(ANY, "Over the cells, by variable and name"),
     "model_flags": ANY,
+    "years": said({"type": "object"}, "Yearly variables, of the calendar years, where the step is another"),
+    "record": said(YEARS, "First and last year of the climate that values of the whole record are of"),
+    "valid_days": said(many(WHOLE), "Days of each step, longer than a day, on which every variable has a value"),
 }
 OF_ALL: dict[str, Schema] = {
     "time": said(NAMES, "ISO 8601: a day, a month, a year, '2020-DJF', or first/last"),
     "step": {"enum": ["day", "month", "season", "year", "period"]},
     "first": DAY,
     "last": DAY,
-    "days": said(many(WHOLE), "Days of each step that were asked for"),
-    "whole": said(many(FLAG), "Whether these are all days of the step"),
     "units": by_name(TEXT),
     "signs": by_name(TEXT, "What a positive value means"),
     "weighting": TEXT,
@@ -128,6 +128,11 @@ OF_ALL: dict[str, Schema] = {
     "snapshot": said(TEXT, "Of the store; empty where all was computed now"),
 }
 
+OF_STEPS: dict[str, Schema] = {
+    "days": said(many(WHOLE), "Days of each step, longer than a day, that were asked for"),
+    "whole": said(many(FLAG), "Whether these are all days of the step"),
+}
+STEP_STATUS = said(many(STATUS), "Of each step that is longer than a day")
 PLACE = thing("Cells under a field", cube=TEXT, cells=WHOLE, effective_cells=NUMBER, covered_fraction=NUMBER)
 FIELD = thing(
     "A field, a GeoJSON Feature",
@@ -230,21 +235,20 @@ def page(item: Schema, says: str) -> Schema:
 SHAPES: dict[str, Schema] = {
     "Series": thing(
         "Series of one polygon",
-        OF_POLYGON_IF_ASKED | {"interval_level": NUMBER, "field": TEXT, "version": WHOLE, "from": TEXT},
+        OF_POLYGON_IF_ASKED | OF_STEPS | {"interval_level": maybe(NUMBER), "status": STEP_STATUS},
         **OF_ALL,
         **OF_POLYGON,
-        status=said(many(STATUS), "Of each step"),
     ),
     "ManySeries": thing(
         "Series of many polygons",
-        {"interval_level": NUMBER},
+        OF_STEPS | {"interval_level": maybe(NUMBER)},
         **OF_ALL,
         status=STATUS,
         counts=by_name(WHOLE),
         features=many(
             thing(
                 "A polygon's series, or the problem with it",
-                {**OF_POLYGON, **OF_POLYGON_IF_ASKED, "problem": ANY, "id": ANY},
+                {**OF_POLYGON, **OF_POLYGON_IF_ASKED, "step_status": STEP_STATUS, "problem": ANY, "id": ANY},
                 index=WHOLE,
                 status=STATUS,
             )

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
+from fieldflux.app.members import FIELD, CubeId, Outline
 from fieldflux.app.reply import as_json, workspace_of
 from pydantic import BaseModel, ConfigDict, Field
 
 router = APIRouter(prefix="/v1", tags=["series"])
 
-_FIELD: Any = {
-    "type": "Polygon",
-    "coordinates": [[[-93.66, 42.03], [-93.65, 42.03], [-93.65, 42.036], [-93.66, 42.036], [-93.66, 42.03]]],
-}
-
 
 class CalendarAsk(BaseModel):
     """A polygon, and the cube that is meant."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"geometry": _FIELD}]})
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"geometry": FIELD}]})
 
-    geometry: dict[str, Any] = Field(
+    geometry: Outline = Field(
         description="GeoJSON Polygon or MultiPolygon, or a Feature of one; WGS 84 [longitude, latitude]."
     )
-    cube: str = Field(default="", description="Cube, by its id; the default one if empty.", examples=["demo"])
+    cube: CubeId = Field(default="", examples=["demo"])
 
 
 @router.post(

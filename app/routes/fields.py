@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import date
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
+import orjson
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fieldflux.app.accounts.who import Caller, needs
+from fieldflux.app.address import FieldSeriesQuery
 from fieldflux.app.ask import Ask
 from fieldflux.app.database import Database, database_of
+from fieldflux.app.members import FIELD, Day
 from fieldflux.app.paging import Cursor, PageLimit, from_cursor, to_cursor
 from fieldflux.app.problems import Refused
 from fieldflux.app.reply import as_json, dumps, same, workspace_of
-from fieldflux.app.routes.catalog import CubeName, ModelName
-from fieldflux.app.routes.series import series as answer_series
+from fieldflux.app.routes.series import DESCRIBED, answer_to
 from fieldflux.app.workspace import Workspace
 
 router = APIRouter(prefix="/v1/fields", tags=["fields"])
@@ -29,7 +30,7 @@ FieldId = Annotated[
 ]
 VersionNumber = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Version of the outline; the current one.")]
 ValidFrom = Annotated[
-    date | None,
+    Day | None,
     Query(
         description="First day of the outlines in the body, where they are new. Without: the day in a feature's "
         "property `determination_datetime` (fiboa), or today."
@@ -41,14 +42,10 @@ IdProperty = Annotated[
 
 Result = TypeVar("Result")
 
-_SQUARE: Any = {
-    "type": "Polygon",
-    "coordinates": [[[-93.66, 42.03], [-93.65, 42.03], [-93.65, 42.036], [-93.66, 42.036], [-93.66, 42.03]]],
-}
 _FEATURE: Any = {
     "type": "Feature",
     "id": "north-40",
-    "geometry": _SQUARE,
+    "geometry": FIELD,
     "properties": {"crop": "corn", "sowing": "2021-05-02", "harvest": "2021-10-20"},
 }
 _NEXT: Any = {
@@ -230,7 +227,7 @@ async def put_field(
     openapi_extra=_body(
         {
             "properties": {"type": "Feature", "properties": {"crop": "soybean", "harvest": None}},
-            "outline": {"type": "Feature", "geometry": _SQUARE},
+            "outline": {"type": "Feature", "geometry": FIELD},
         }
     ),
 )
@@ -276,51 +273,33 @@ async def versions(request: Request, who: Reader, field: FieldId) -> Response:
 
 
 @router.get(
-    "/{field}/series", summary="Daily, monthly or yearly values of a field", response_class=Response, responses=_JSON
+    "/{field}/series",
+    summary="Daily, monthly or yearly values of a field",
+    response_class=Response,
+    responses={**DESCRIBED, 304: {"description": "The caller has it already"}},
 )
 async def field_series(
     request: Request,
     who: Reader,
     field: FieldId,
-    version: VersionNumber = None,
-    years: Annotated[
-        str, Query(description="Years: 2021, or 2019,2020, or 2019-2021.", examples=["2021"], max_length=400)
-    ] = "",
-    first: Annotated[str, Query(description="First day.", examples=["2021-04-01"], max_length=40)] = "",
-    last: Annotated[str, Query(description="Last day, included.", examples=["2021-10-31"], max_length=40)] = "",
-    variables: Annotated[
-        str, Query(description="Variables, with commas between.", examples=["gpp,reco,nee"], max_length=2000)
-    ] = "",
-    step: Annotated[str, Query(description="As in POST /v1/series.", examples=["month"], max_length=40)] = "",
-    intervals: Annotated[str, Query(description="true or false: with intervals.", max_length=10)] = "",
-    level: Annotated[str, Query(description="Level of the intervals.", examples=["0.9"], max_length=20)] = "",
-    cube: CubeName = "",
-    model: ModelName = "",
+    asked: Annotated[FieldSeriesQuery, Query()],
 ) -> Response:
-    """The same answer as POST /v1/series with the field's outline, from weights that were worked out when it was
-    registered. The other members of that body can be given here as well. Headers tell which outline it is of."""
-    from fieldflux.app.fields.asking import field_ask, years_of
-
-    _ = (first, last, step, intervals, level, model)
+    """The same answer as GET /v1/series with the field's outline, from weights that were worked out when it was
+    registered. Headers tell which outline it is of."""
     workspace, database = workspace_of(request), database_of(request)
-    said: dict[str, Any] = {name: value for name, value in request.query_params.items() if value != ""}
-    if years:
-        said["years"] = years_of(years)
-    if variables:
-        said["variables"] = [name.strip() for name in variables.split(",") if name.strip()]
 
     def work() -> tuple[Ask, int]:
         from fieldflux.app.fields import weights
         from fieldflux.app.fields.find import one
 
         with database.read() as connection:
-            found = one(connection, who.tenant, _text(field), version)
-        ask = field_ask(found.geometry, said)
-        weights.of_field(workspace, database, workspace.cube(cube), found.shape)
+            found = one(connection, who.tenant, _text(field), asked.version)
+        ask = asked.ask(orjson.loads(found.geometry))
+        weights.of_field(workspace, database, workspace.cube(asked.cube), found.shape)
         return ask, found.version
 
     ask, shown = await _run(request, work)
-    response = await answer_series(request, ask)
+    response = await answer_to(request, ask, asked.f)
     response.headers["X-Fieldflux-Field"] = field
     response.headers["X-Fieldflux-Field-Version"] = str(shown)
     return response

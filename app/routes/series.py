@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import date
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fieldflux.app.accounts.costs import cost_of
 from fieldflux.app.accounts.gate import charge
 from fieldflux.app.accounts.who import caller
+from fieldflux.app.address import PolygonQuery
 from fieldflux.app.answer import Question, chunks_of, found_of, is_small
 from fieldflux.app.ask import Ask
 from fieldflux.app.collection import Collection, Feature, collection, features_of
 from fieldflux.app.formats.negotiate import FORMATS, format_of
 from fieldflux.app.formats.write import written
 from fieldflux.app.middleware import timing
-from fieldflux.app.problems import Refused
 from fieldflux.app.reply import same, workspace_of
-from fieldflux.tiles.steps import Step
-from pydantic import ValidationError
 
 if TYPE_CHECKING:
     from fieldflux.tiles.zonal import Shape
 
 router = APIRouter(prefix="/v1", tags=["series"])
 
-_DESCRIBED: dict[int | str, dict[str, Any]] = {
+DESCRIBED: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {found.media: {} for found in FORMATS.values()},
         "description": "Columns over `time`, with units and origin; of many, a member of `features` for each",
@@ -42,9 +38,7 @@ FormatName = Annotated[
 ]
 
 
-@router.post(
-    "/series", summary="Values over time of a field, or of many", response_class=Response, responses=_DESCRIBED
-)
+@router.post("/series", summary="Values over time of a field, or of many", response_class=Response, responses=DESCRIBED)
 async def series(request: Request, ask: Ask, f: FormatName = "") -> Response:
     """Means over the field's cells, weighted by the exact area covered of each; totals in tonnes of carbon beside them.
 
@@ -59,57 +53,15 @@ async def series(request: Request, ask: Ask, f: FormatName = "") -> Response:
     "/series",
     summary="Values over time of one field, by address",
     response_class=Response,
-    responses={**_DESCRIBED, 304: {"description": "The caller has it already"}},
+    responses={**DESCRIBED, 304: {"description": "The caller has it already"}},
 )
 async def series_by_address(
     request: Request,
-    geometry: Annotated[
-        str,
-        Query(
-            description="Outline as WKT, POLYGON or MULTIPOLYGON, longitude latitude.",
-            examples=["POLYGON((-93.66 42.03, -93.65 42.03, -93.65 42.036, -93.66 42.036, -93.66 42.03))"],
-        ),
-    ] = "",
-    bbox: Annotated[
-        str, Query(description="Instead: west,south,east,north in degrees.", examples=["-93.66,42.03,-93.65,42.036"])
-    ] = "",
-    first: Annotated[date | None, Query(description="First day.")] = None,
-    last: Annotated[date | None, Query(description="Last day, included.")] = None,
-    years: Annotated[str, Query(description="Years instead: 2021, or 2019,2020, or 2019-2021.", max_length=400)] = "",
-    variables: Annotated[
-        str, Query(description="Variables, with commas between.", examples=["gpp,reco,nee"], max_length=2000)
-    ] = "gpp,reco,nee",
-    step: Annotated[Step, Query(description="Step of time.")] = "day",
-    statistics: Annotated[
-        str, Query(description="Statistics over cells: std,min,max,q05.", examples=["std,q05,q95"], max_length=400)
-    ] = "",
-    units: Annotated[
-        str,
-        Query(description="Units: variable:unit, with commas between.", examples=["nee:tCO2 ha-1"], max_length=2000),
-    ] = "",
-    intervals: Annotated[bool, Query(description="With intervals.")] = True,
-    level: Annotated[float, Query(description="Level of the intervals.", gt=0, lt=1)] = 0.9,
-    cube: Annotated[str, Query(description="Cube; the default one if empty.")] = "",
-    model: Annotated[str, Query(description="Model, as name or name/version; the default one if empty.")] = "",
-    f: FormatName = "",
+    asked: Annotated[PolygonQuery, Query()],
 ) -> Response:
     """The same answer as POST /v1/series. It carries a strong `ETag` of the question and the store's snapshot: asked
     again with `If-None-Match`, it is answered with 304 before anything is read."""
-    ask = _ask(
-        geometry=_outline(geometry, bbox),
-        first=first,
-        last=last,
-        years=_years(years),
-        variables=tuple(name.strip() for name in variables.split(",") if name.strip()),
-        step=step,
-        statistics=tuple(name.strip() for name in statistics.split(",") if name.strip()),
-        units=_units(units),
-        intervals=intervals,
-        level=level,
-        cube=cube,
-        model=model,
-    )
-    return await answer_to(request, ask, f)
+    return await answer_to(request, asked.ask(asked.outline()), asked.f)
 
 
 async def answer_to(request: Request, ask: Ask, f: str = "") -> Response:
@@ -209,66 +161,3 @@ def _about(asked: Collection, shape: Shape) -> Question:
     from dataclasses import replace
 
     return Question(asked.place, asked.source, replace(asked.request, geometry=shape), shape)
-
-
-# What is read from an address
-
-
-def _ask(**members: Any) -> Ask:
-    try:
-        return Ask(**members)
-    except ValidationError as error:
-        raise RequestValidationError(
-            [{**e, "loc": ("query", *e["loc"])} for e in error.errors(include_url=False)]
-        ) from error
-
-
-def _outline(geometry: str, bbox: str) -> dict[str, Any]:
-    import shapely
-
-    if bool(geometry) == bool(bbox):
-        raise Refused("invalid-geometry", "Give either `geometry`, as WKT, or `bbox`, as west,south,east,north.")
-    if bbox:
-        try:
-            west, south, east, north = (float(part) for part in bbox.split(","))
-        except ValueError:
-            raise Refused(
-                "invalid-geometry",
-                "`bbox` is four numbers, west,south,east,north, as in -93.66,42.03,-93.65,42.036; given: "
-                f"'{bbox[:80]}'.",
-            ) from None
-        if not (west < east and south < north):
-            raise Refused(
-                "invalid-geometry",
-                f"`bbox` goes from west to east and south to north; given: {west:g},{south:g},{east:g},{north:g}.",
-            )
-        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-        return {"type": "Polygon", "coordinates": [ring]}
-    try:
-        found = shapely.from_wkt(geometry)
-    except shapely.GEOSException as error:
-        raise Refused("invalid-geometry", f"`geometry` is not WKT: {str(error)[:200].rstrip('.')}.") from None
-    given: dict[str, Any] = shapely.geometry.mapping(found)
-    return given
-
-
-def _years(given: str) -> tuple[int, ...] | None:
-    if not given:
-        return None
-    found: list[int] = []
-    for part in given.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (first.isdecimal() and len(first) == 4 and (not dash or (last.isdecimal() and len(last) == 4))):
-            raise Refused("invalid-dates", f"`years` are as in 2021, 2019,2020 or 2019-2021; given: '{given[:80]}'.")
-        found += range(int(first), int(last or first) + 1)
-    return tuple(found)
-
-
-def _units(given: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for part in filter(None, (p.strip() for p in given.split(","))):
-        name, colon, unit = part.partition(":")
-        if not colon or not unit.strip():
-            raise Refused("unknown-unit", f"`units` are as in nee:tCO2 ha-1,et:mm; given: '{part[:80]}'.")
-        found[name.strip()] = unit.strip()
-    return found

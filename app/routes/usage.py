@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -12,6 +12,7 @@ from fieldflux.app.accounts.policy import COSTS
 from fieldflux.app.accounts.used import used
 from fieldflux.app.accounts.who import Caller, needs
 from fieldflux.app.database import database_of
+from fieldflux.app.members import Day
 from fieldflux.app.problems import Refused
 from fieldflux.app.reply import as_json, workspace_of
 
@@ -31,8 +32,8 @@ LONGEST = 400
 async def usage(
     request: Request,
     who: Reader,
-    first: Annotated[date | None, Query(description="First day, UTC; 30 days ago without.")] = None,
-    last: Annotated[date | None, Query(description="Last day, included; today without.")] = None,
+    first: Annotated[Day | None, Query(description="First day, UTC; 30 days ago without.")] = None,
+    last: Annotated[Day | None, Query(description="Last day, included; today without.")] = None,
     key: Annotated[str, Query(description="Only of this key, by its id.", max_length=60)] = "",
 ) -> Response:
     """Of your tenant, with all its keys; a key without the scope `admin` sees its own. `allowance` is what this key has
