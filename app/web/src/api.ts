@@ -50,6 +50,8 @@ export interface Card {
   domain: { crops: string[]; climates: string; years: string };
   scores: Score[];
   known_faults: string[];
+  /** How it was made; `forecast_intervals` where it was tested as a forecast. */
+  recipe: Record<string, unknown>;
   data: { name: string; source: string; licence: string; used_for: string }[];
   licence: string;
   made: string;
@@ -205,7 +207,16 @@ export class Problem extends Error {
   }
 }
 
+/** What went wrong, in a sentence to show. */
+export function words(error: unknown): string {
+  const text = error instanceof Problem ? error.detail || error.title : String((error as Error).message ?? error);
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
 type Json = Record<string, any>;
+
+/** Notes for people: names of members are for programs. */
+const plain = (notes: string[]): string[] => notes.map((note) => note.replace(/ ?\(see `[^`]*`\)/g, ''));
 
 async function reach(path: string, init: RequestInit = {}): Promise<Response> {
   let reply: Response;
@@ -303,9 +314,8 @@ export async function tiles(picture: Picture): Promise<Tiles> {
 
 export function tileUrl(picture: Picture, snapshot: string): string {
   const at = new URL('v1/tiles/', document.baseURI);
-  // Cells have straight edges, which a dense screen shows as such only in dense tiles.
-  const dense = devicePixelRatio > 1.5 ? '@2x' : '';
-  return `${at}${picture.variable}/${picture.when}/{z}/{x}/{y}${dense}.png${query({ ...asked(picture), v: snapshot })}`;
+  // Large tiles: a fourth of the requests on a plain screen, straight edges of cells on a dense one.
+  return `${at}${picture.variable}/${picture.when}/{z}/{x}/{y}@2x.png${query({ ...asked(picture), v: snapshot })}`;
 }
 
 /** The address of one tile's values, float32 in NumPy's own format. */
@@ -443,12 +453,51 @@ export interface SoilCourse {
 }
 
 export async function soilProfile(geometry: GeoJSON.Geometry, cube: string, model: string, signal: AbortSignal): Promise<SoilProfile> {
-  return ask('v1/soil/profile', json('POST', { geometry, cube, model }, signal));
+  const told = await ask('v1/soil/profile', json('POST', { geometry, cube, model }, signal));
+  return { ...told, notes: plain(told.notes) };
 }
 
 export async function soilScenario(geometry: GeoJSON.Geometry, cube: string, model: string, scenario: SoilScenario, signal: AbortSignal): Promise<SoilCourse> {
-  return ask('v1/soil/scenario', json('POST', { geometry, cube, model, ...scenario }, signal));
+  const told = await ask('v1/soil/scenario', json('POST', { geometry, cube, model, ...scenario }, signal));
+  return { ...told, notes: plain(told.notes) };
 }
+
+/** A crop's yield at market moisture, t ha-1, as seen on a day of its season. */
+export interface CropForecast {
+  crop: string;
+  area_fraction: number;
+  harvest: string;
+  days_to_harvest: number;
+  yield: { value: number | null; low: number | null; high: number | null };
+  /** Under the weather of each earlier year. */
+  by_weather_year: Column;
+}
+
+export interface Forecast {
+  crops: CropForecast[];
+  level: string;
+  notes: string[];
+}
+
+export async function forecast(geometry: GeoJSON.Geometry, cube: string, model: string, day: string, signal: AbortSignal): Promise<Forecast> {
+  const told = await ask('v1/forecast', json('POST', { geometry, cube, model, issue_day: day }, signal));
+  const crops = told.crops.map((c: Json): CropForecast => {
+    const { value, low = null, high = null } = c.yield['t ha-1'];
+    return { ...(c as CropForecast), yield: { value, low, high } };
+  });
+  return { crops, level: told.interval_level ? percent(told.interval_level) : '', notes: plain(told.notes) };
+}
+
+/** What a signed statement of soil carbon is about, beside the land: years that have been, or a scenario. */
+export type Stated = { years: number[] } | { scenario: { years: number; baseline: object; project: object } };
+
+/** A signed statement, as the server sends it: its bytes are what is signed. */
+export async function statement(geometry: GeoJSON.Geometry, cube: string, model: string, about: Stated): Promise<Blob> {
+  const reply = await reach('v1/statements', json('POST', { geometry, cube, model, ...about }));
+  return reply.blob();
+}
+
+const percent = (level: number): string => `${Math.round(100 * level)} %:`;
 
 export async function series(request: SeriesRequest, signal: AbortSignal): Promise<Series> {
   return toSeries(await ask('v1/series', json('POST', request, signal)));
@@ -466,7 +515,7 @@ function toSeries(s: Json): Series {
     units: s.units,
     area_ha: s.area_ha,
     cell_count: s.cell_count,
-    notes: s.notes,
+    notes: plain(s.notes),
     crops: s.crops.map((c: Json): CropShare => ({
       year: c.year,
       name: c.name,

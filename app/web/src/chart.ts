@@ -5,7 +5,7 @@ import 'uplot/dist/uPlot.min.css';
 import type { Column, Season, Series } from './api';
 import { h, say } from './dom';
 import { dayNumber, dayOf, inShort, inShortDay, number, unit, unitText } from './format';
-import { color, onTheme } from './theme';
+import { color, onTheme, scaled } from './theme';
 
 export interface Line {
   name: string;
@@ -98,7 +98,7 @@ export class Chart {
       if (second) return [];
       const name = s.name ?? 'other crop';
       const dates = s.sown && s.harvested ? `: sown ${inShortDay(s.sown)}, harvested ${inShortDay(s.harvested)}` : '';
-      const label = to - from > 6.4 * name.length + 8 ? name : to - from > 16 ? name.slice(0, 1) : '';
+      const label = to - from > scaled(6.4 * name.length + 8) ? name : to - from > scaled(16) ? name.slice(0, 1) : '';
       return [
         h('span', { class: `crop-${s.name ?? 'other'}`, style: `left:${from.toFixed(1)}px;width:${(to - from).toFixed(1)}px`, title: `${name}${s.fraction < 0.95 ? `, ${number(100 * s.fraction, 0)} % of the land` : ''}${dates}` }, label.replaceAll('_', ' ')),
       ];
@@ -146,16 +146,16 @@ export class Chart {
       scales: { x: { time: true, ...(this.span ? { min: this.span[0], max: this.span[1] } : {}) } },
       axes: [
         {
-          stroke: axis, grid, ticks: { ...grid, size: 4 }, font: FONT, size: 38, space: 60,
+          stroke: axis, grid, ticks: { ...grid, size: 4 }, font: font(), size: scaled(38), space: scaled(60),
           values: [
             [DAY * 365, '{YYYY}', null, null, null, null, null, null, 1],
             [DAY * 28, '{MMM}', '\n{YYYY}', null, null, null, null, null, 1],
             [DAY, '{D} {MMM}', '\n{YYYY}', null, null, null, null, null, 1],
           ],
         },
-        { stroke: axis, grid, ticks: { ...grid, size: 4 }, font: FONT, size: 42, space: 26, values: (_, at) => at.map((v) => number(v, tidy(at))) },
+        { stroke: axis, grid, ticks: { ...grid, size: 4 }, font: font(), size: scaled(42), space: scaled(26), values: (_, at) => at.map((v) => number(v, tidy(at))) },
         ...(units.length > 1
-          ? [{ scale: 'y2', side: 1, stroke: axis, grid: { show: false }, ticks: { ...grid, size: 4 }, font: FONT, size: 46, space: 26, values: (_: uPlot, at: number[]) => at.map((v) => number(v, tidy(at))) } as uPlot.Axis]
+          ? [{ scale: 'y2', side: 1, stroke: axis, grid: { show: false }, ticks: { ...grid, size: 4 }, font: font(), size: scaled(46), space: scaled(26), values: (_: uPlot, at: number[]) => at.map((v) => number(v, tidy(at))) } as uPlot.Axis]
           : []),
       ],
       cursor: {
@@ -183,7 +183,7 @@ export class Chart {
   }
 
   private get height(): number {
-    return Math.round(Math.max(190, Math.min(300, this.node.clientWidth * 0.5)));
+    return Math.round(Math.max(scaled(190), Math.min(scaled(300), this.node.clientWidth * 0.5)));
   }
 
   private resize(): void {
@@ -293,7 +293,7 @@ export class Chart {
   }
 }
 
-const FONT = '11px "Inter Variable", system-ui, sans-serif';
+const font = (): string => `${scaled(11)}px "Inter Variable", system-ui, sans-serif`;
 
 function dot(stroke: string): HTMLElement {
   return h('div', { style: `background:${stroke};border-radius:50%` });

@@ -8,6 +8,8 @@ import type { Map as Gl } from 'maplibre-gl';
 
 /** After so long a picture is shown with the tiles that it has. */
 const PATIENCE = 6000;
+/** Side of a tile on the screen: its pixels are 512, one of the screen's each, or two by two of a dense one. */
+const tileSize = (): number => (devicePixelRatio > 1.5 ? 256 : 512);
 /** Pictures held beside the one that is shown. */
 const AHEAD = 3;
 
@@ -80,7 +82,7 @@ export class Film {
     this.map.addSource(id, {
       type: 'raster',
       tiles: [url],
-      tileSize: 256,
+      tileSize: tileSize(),
       minzoom: 3,
       maxzoom: 14,
       ...(bounds ? { bounds } : {}),

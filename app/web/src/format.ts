@@ -9,10 +9,15 @@ const formats = [0, 1, 2, 3].map(
 /** A number with as many digits as its size deserves; an en dash where there is none. */
 export function number(value: number | null | undefined, digits?: number): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–';
-  const size = Math.abs(value);
-  const places = digits ?? (size >= 100 ? 0 : size >= 10 ? 1 : 2);
+  const places = digits ?? digitsOf([value]);
   const text = formats[Math.min(places, 3)]!.format(value);
   return (/^-0(\.0*)?$/.test(text) ? text.slice(1) : text).replace('-', '−');
+}
+
+/** Digits after the point that suit all of these, as of a column: those of the largest. */
+export function digitsOf(values: readonly (number | null | undefined)[]): number {
+  const size = Math.max(0, ...values.filter((v): v is number => Number.isFinite(v)).map(Math.abs));
+  return size >= 100 ? 0 : size >= 10 ? 1 : 2;
 }
 
 /** A unit of the vocabulary ("gC m-2 d-1") with raised exponents. */

@@ -47,7 +47,7 @@ export async function geotiff(box: Box, address: (z: number, x: number, y: numbe
 }
 
 /** A float32 array from NumPy's format (version 1: magic, version, length of the header, header, values). */
-function fromNpy(buffer: ArrayBuffer): Float32Array {
+export function fromNpy(buffer: ArrayBuffer): Float32Array {
   const view = new DataView(buffer);
   const header = 10 + view.getUint16(8, true);
   const text = new TextDecoder().decode(new Uint8Array(buffer, 10, header - 10));

@@ -1,6 +1,7 @@
 /** The colours of the map, with their values and unit. */
 
 import type { Legend } from './api';
+import { timeInWords } from './compare';
 import { h } from './dom';
 import { capital, unit } from './format';
 
@@ -13,7 +14,7 @@ export function showLegend(node: HTMLElement, legend: Legend | null, of = ''): v
   const { low, high, stops, ticks } = legend;
   const part = (v: number): number => (100 * (v - low)) / (high - low);
   const ramp = stops.map((s) => `${s.color} ${part(s.value).toFixed(2)}%`).join(', ');
-  const words = of || (legend.of ? `${capital(legend.of)}` : legend.sign ? capital(legend.sign) : capital(legend.title));
+  const words = of || (legend.of ? capital(legend.of.replace(/\S+\.\.\S+/g, timeInWords)) : legend.sign ? capital(legend.sign) : capital(legend.title));
   // Marks too near to each other or to the ends would be written over each other.
   const room = ticks.filter((t, i) => i === 0 || i === ticks.length - 1 || (part(t.value) > 14 && part(t.value) < 86));
   const shown = room.length > 5 ? room.filter((_, i) => i === 0 || i === room.length - 1 || i === Math.floor(room.length / 2)) : room;

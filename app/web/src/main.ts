@@ -8,20 +8,21 @@ import { Compare, mainPicture, rightPicture, timeInWords, yearApart } from './co
 import { download } from './download';
 import { el, fill, h, say, throttle } from './dom';
 import { Draw } from './draw';
-import { capital, sentence, unit } from './format';
+import { capital, number, unit } from './format';
 import { geotiff } from './geotiff';
 import { showLegend } from './legend';
 import { Live, showStatus } from './live';
 import { Look } from './look';
-import { FieldMap, box, type Padding } from './map';
+import { FieldMap, box, type Hover, type Padding } from './map';
 import { MyFields } from './mine';
 import { mapPicture } from './picture';
 import { readCell, readPoint } from './places';
+import { Readout } from './readout';
 import { Result, type Land } from './result';
 import { Search, type Entry } from './search';
 import { inYear, readHash, readWhen, State, whenOf, writeHash, type Change, type View } from './state';
 import { Swipe } from './swipe';
-import { asSheet } from './theme';
+import { asSheet, canHover } from './theme';
 import { tabs, tools } from './tools';
 import { When } from './when';
 
@@ -67,16 +68,20 @@ async function start(): Promise<void> {
       else if (at.field) state.set({ field: at.field, mine: null, shape: null });
       else chooseCell(lon, lat);
     },
-    hover({ field, mine: own, x, y }) {
+    hover({ field, mine: own, x, y, place }) {
       const tip = el('tip');
       const region = field ? fields.features.find((f) => f.properties?.id === field) : undefined;
       const kept = own ? mine.fields.find((f) => f.id === own) : undefined;
-      tip.hidden = !region && !kept;
-      if (kept) tip.textContent = `${kept.name} · mine`;
-      else if (region) tip.textContent = [nameOf(region), cropsOf(region)?.get(yearShown())].filter(Boolean).join(' · ');
+      const name = kept ? `${kept.name} · mine` : region ? [nameOf(region), cropsOf(region)?.get(yearShown())].filter(Boolean).join(' · ') : '';
+      el('tip-name').textContent = name;
+      if (!place) el('tip-value').replaceChildren();
+      pointed = place;
+      read();
+      tip.hidden = !name && !el('tip-value').hasChildNodes();
       tip.style.transform = `translate(${x + 14}px, ${y + 14}px)`;
     },
     moved: throttle(300, () => remember()),
+    home: () => map.look(cubeOf(state.now.cube).bounds, padding(result.open), 'fit'),
   });
   const swipe = new Swipe(map, (split) => state.set({ split }));
   const mine = new MyFields(
@@ -98,6 +103,7 @@ async function start(): Promise<void> {
     },
     keep: (kept) => mine.keep(kept.geometry, kept.title === 'Drawn field' ? `Field ${mine.fields.length + 1}` : kept.title),
     about: () => void about(),
+    card: (model) => cardOf(model),
   });
   const live = new Live(state, () => cubeOf(state.now.cube), !link.when, yearly, () => showTiles(), (error) => trouble(error));
   const draw = new Draw(
@@ -114,7 +120,7 @@ async function start(): Promise<void> {
       note.hidden = true;
       return;
     }
-    note.textContent = error instanceof api.Problem ? sentence(error.detail || error.title) : String(error);
+    note.textContent = api.words(error);
     note.hidden = false;
   };
   const cards = new Map<string, Promise<api.Card>>();
@@ -164,6 +170,23 @@ async function start(): Promise<void> {
     requestAnimationFrame(() => map.look(box(chosen.geometry), padding(true), how));
   }
 
+  /** Where the pointer is on the map. */
+  let pointed: Hover['place'] = null;
+  const readout = new Readout((reading) => {
+    const node = el('tip-value');
+    if (!reading) node.replaceChildren();
+    else if (reading.value === null) node.replaceChildren(reading.missing ? 'not computed yet' : 'no value here');
+    else node.replaceChildren(h('b', {}, number(reading.value)), ' ', unit(reading.unit));
+    el('tip').hidden = !node.hasChildNodes() && !el('tip-name').textContent;
+  });
+  function read(): void {
+    const [west, south, east, north] = cubeOf(state.now.cube).bounds;
+    const inside = pointed && pointed.lon > west && pointed.lon < east && pointed.lat > south && pointed.lat < north && canHover.matches;
+    const beyond = state.now.compare === 'swipe' && pointed && map.gl.project([pointed.lon, pointed.lat]).x > swipe.edge;
+    readout.at(inside ? pointed : null, beyond ? right() : main(), map.gl.getZoom(), live.snapshot);
+    if (!inside) el('tip-value').replaceChildren();
+  }
+
   const main = (): api.Picture => mainPicture(state.now, yearly(state.now.variable));
   const right = (): api.Picture => rightPicture(state.now, yearly(state.now.otherVariable || state.now.variable));
 
@@ -172,6 +195,7 @@ async function start(): Promise<void> {
     const url = (picture: api.Picture): string => api.tileUrl(picture, live.snapshot);
     const ahead = when.ahead().map((time) => url(mainPicture(now, yearly(now.variable), time)));
     map.tiles.show(url(main()), ahead);
+    read();
     if (now.compare === 'swipe') swipe.show(url(right()), sideName(main()), sideName(right()), now.split);
     else swipe.hide();
   }
@@ -463,12 +487,14 @@ async function start(): Promise<void> {
   await map.ready();
   map.tiles.setOpacity(state.now.opacity);
   swipe.setOpacity(state.now.opacity);
-  map.gl.once('idle', () =>
+  // First what the map is about, then what lies around it.
+  map.tiles.onShown = () => {
+    map.tiles.onShown = () => {};
     void map.borders().then((areas) => {
       counties = areas;
       listFields();
-    }).catch(trouble),
-  );
+    }).catch(trouble);
+  };
   await live.poll();
   await Promise.all([enter(cubeOf(state.now.cube)), mine.load().catch(trouble)]);
   listFields();
@@ -560,7 +586,7 @@ function grip(): void {
 
 start().catch((error: unknown) => {
   const note = el('trouble');
-  note.textContent = error instanceof api.Problem ? sentence(error.detail || error.title) : String((error as Error).message ?? error);
+  note.textContent = api.words(error);
   note.hidden = false;
   say(note.textContent);
   console.error(error);

@@ -21,7 +21,8 @@ import type { GeometryCollection, Topology } from 'topojson-specification';
 import type { Cube } from './api';
 import type { Camera } from './state';
 import { Film } from './film';
-import { calm, color, onTheme } from './theme';
+import { h, svg } from './dom';
+import { calm, color, onTheme, scaled } from './theme';
 
 const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
 const NONE: Found = { field: null, mine: null };
@@ -36,9 +37,11 @@ export interface Found {
   mine: string | null;
 }
 
+/** x, y: on the screen. place: null where the pointer is not on the map. */
 export interface Hover extends Found {
   x: number;
   y: number;
+  place: { lon: number; lat: number } | null;
 }
 
 export interface MapEvents {
@@ -46,6 +49,8 @@ export interface MapEvents {
   pick(found: Found, lon: number, lat: number, keyboard: boolean): void;
   hover(hover: Hover): void;
   moved(): void;
+  /** The whole region is asked for. */
+  home(): void;
 }
 
 export class FieldMap {
@@ -88,6 +93,7 @@ export class FieldMap {
     this.gl.touchZoomRotate.disableRotation();
     this.gl.keyboard.disableRotation();
     this.gl.addControl(new NavigationControl({ showCompass: false }), 'bottom-right');
+    container.querySelector('.maplibregl-ctrl-bottom-right .maplibregl-ctrl-group')?.append(this.home());
     this.gl.addControl(
       new AttributionControl({ compact: true, customAttribution: CREDITS }),
       'bottom-left',
@@ -207,12 +213,13 @@ export class FieldMap {
         this.highlight(found);
         gl.getCanvas().style.cursor = this.drawing ? 'crosshair' : id ? 'pointer' : '';
       }
-      this.events.hover({ ...found, x: e.point.x, y: e.point.y });
+      const place = this.drawing ? null : { lon: e.lngLat.lng, lat: e.lngLat.lat };
+      this.events.hover({ ...found, x: e.point.x, y: e.point.y, place });
     });
     gl.on('mouseout', () => {
       this.hovered = '';
       this.highlight(NONE);
-      this.events.hover({ ...NONE, x: 0, y: 0 });
+      this.events.hover({ ...NONE, x: 0, y: 0, place: null });
     });
     gl.on('moveend', () => this.events.moved());
     gl.getCanvas().addEventListener('keydown', (e) => {
@@ -221,6 +228,13 @@ export class FieldMap {
       const { lng, lat } = gl.getCenter();
       this.events.pick(this.foundAt(gl.project([lng, lat])), lng, lat, true);
     });
+  }
+
+  private home(): HTMLElement {
+    const button = h('button', { type: 'button', class: 'home', title: 'Show the whole region', 'aria-label': 'Show the whole region' });
+    button.append(svg('svg', { viewBox: '0 0 16 16', 'aria-hidden': 'true' }, svg('path', { d: 'M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4' })));
+    button.addEventListener('click', () => this.events.home());
+    return button;
   }
 
   private highlight(found: Found): void {
@@ -335,6 +349,11 @@ export function style(): StyleSpecification {
         paint: { 'line-color': color('map-grid'), 'line-width': 1 },
       },
       {
+        // Lines have to be seen over the darkest and the lightest colours of the tiles.
+        id: 'county-halo', type: 'line', source: 'counties', minzoom: 8,
+        paint: { 'line-color': color('map-halo'), 'line-width': 3.2, 'line-opacity': 0.55 },
+      },
+      {
         id: 'counties', type: 'line', source: 'counties', minzoom: 5,
         paint: { 'line-color': line, 'line-width': ['interpolate', ['linear'], ['zoom'], 5, 0.4, 10, 1.2] },
       },
@@ -396,13 +415,13 @@ export function style(): StyleSpecification {
       },
       {
         id: 'county-names', type: 'symbol', source: 'county-names', minzoom: 7, maxzoom: 13,
-        layout: { 'text-field': ['get', 'name'], 'text-font': FONT, 'text-size': 11, 'text-letter-spacing': 0.06 },
+        layout: { 'text-field': ['get', 'name'], 'text-font': FONT, 'text-size': scaled(11), 'text-letter-spacing': 0.06 },
         paint: { 'text-color': color('map-name'), 'text-halo-color': color('map-halo'), 'text-halo-width': 1.4 },
       },
       {
         id: 'state-names', type: 'symbol', source: 'state-names', minzoom: 3.4, maxzoom: 7,
         layout: {
-          'text-field': ['upcase', ['get', 'name']], 'text-font': FONT, 'text-size': 11, 'text-letter-spacing': 0.12,
+          'text-field': ['upcase', ['get', 'name']], 'text-font': FONT, 'text-size': scaled(11), 'text-letter-spacing': 0.12,
         },
         paint: { 'text-color': color('map-name'), 'text-halo-color': color('map-halo'), 'text-halo-width': 1.4 },
       },

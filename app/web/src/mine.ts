@@ -75,7 +75,7 @@ export class MyFields {
         else if (ending in TYPES) await this.send(file, TYPES[ending]!);
         else throw new Error(`${file.name} is no file of fields that can be read: GeoJSON, KML, GeoParquet, or a zip with a shapefile can.`);
       } catch (error) {
-        this.tell(inWords(error), true);
+        this.tell(api.words(error), true);
         return;
       }
     }
@@ -162,14 +162,11 @@ export class MyFields {
       this.changed([]);
       el('mine-open').focus();
     } catch (error) {
-      this.tell(inWords(error), true);
+      this.tell(api.words(error), true);
       this.render();
     }
   }
 }
-
-const inWords = (error: unknown): string =>
-  error instanceof api.Problem ? sentence(error.detail || error.title) : String((error as Error).message ?? error);
 
 /** The polygons of a KML file as GeoJSON; its names become names of fields. */
 async function fromKml(file: File): Promise<GeoJSON.FeatureCollection> {

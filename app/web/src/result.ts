@@ -4,8 +4,9 @@ import * as api from './api';
 import { Chart, type Line } from './chart';
 import { asText, download, toCsv } from './download';
 import { el, fill, h, say } from './dom';
-import { capital, dayNumber, number, sentence, unit, unitText } from './format';
+import { capital, dayNumber, digitsOf, number, sentence, unit, unitText } from './format';
 import { chartPicture } from './picture';
+import { forecastPart } from './forecast';
 import type { State } from './state';
 import { soilAnswer } from './soil';
 import { bars, columnOf, table, type YearColumn } from './yearly';
@@ -35,7 +36,7 @@ const YEARLY: [string, string, string][] = [
   ['gpp', 'GPP', 'Gross primary production'],
   ['reco', 'Reco', 'Ecosystem respiration'],
   ['nee', 'NEE', 'Net ecosystem exchange'],
-  ['yield', 'Yield', 'Harvested carbon'],
+  ['yield', 'Harvest', 'Harvested carbon'],
   ['delta_soc', 'ΔSOC', 'Soil carbon change'],
 ];
 
@@ -50,6 +51,7 @@ export interface Doings {
   /** Keep the land as a field of one's own. */
   keep(land: Land): Promise<void>;
   about(): void;
+  card(model: string): Promise<api.Card>;
 }
 
 /** Tints of lines that have none of their own, one after the other. */
@@ -73,6 +75,7 @@ export class Result {
   private sums = h('input', { type: 'checkbox', id: 'chart-sums' });
   private lines: Line[] = [];
   private legend = h('div', { class: 'keys' });
+  private more = h('div', { hidden: true });
   private wait = h('p', { class: 'wait', role: 'status' });
 
   constructor(private state: State, private doings: Doings) {
@@ -184,7 +187,7 @@ export class Result {
       keep.disabled = true;
       this.doings.keep(land).catch((error: unknown) => {
         keep.disabled = false;
-        keep.after(h('span', { class: 'hint bad', role: 'alert' }, error instanceof api.Problem ? sentence(error.detail || error.title) : String(error)));
+        keep.after(h('span', { class: 'hint bad', role: 'alert' }, api.words(error)));
       });
     });
     this.head.replaceChildren(h('h2', {}, land.title), h('div', { class: 'head-tools' }, land.keep && keep, close));
@@ -198,6 +201,10 @@ export class Result {
 
   private fail(error: unknown): void {
     const problem = error instanceof api.Problem ? error : null;
+    const { land, context } = this;
+    // What is asked wrongly stays wrong; what a server could not do it may do now.
+    const again = land && context && (!problem || problem.status === 0 || problem.status >= 500) && h('button', { type: 'button', class: 'quiet small' }, 'Try again');
+    if (again) again.addEventListener('click', () => void this.show(land, context, true));
     this.node.removeAttribute('aria-busy');
     this.body.replaceChildren(
       h(
@@ -205,6 +212,7 @@ export class Result {
         { class: 'failure', role: 'alert' },
         h('strong', {}, sentence(problem?.title ?? 'The answer could not be shown')),
         h('p', {}, problem ? problem.detail : String(error)),
+        again,
       ),
     );
     if (!problem) console.error(error);
@@ -259,12 +267,28 @@ export class Result {
       h('h3', {}, 'Year by year', h('small', {}, unit(CARBON_YEAR))),
       h('div', { class: 'bars-row' }, ...small),
       table(columns, labels, crops),
+      this.more,
       ...this.notes(),
       this.about(),
     );
+    void this.offerForecast(land, context).catch((error: unknown) => console.warn(error));
     this.chart.calendar(this.seasons);
     this.chart.mark(this.state.now.by === 'day' ? this.state.now.day : null);
     void this.draw();
+  }
+
+  /** Where the model was tested as a forecast of harvests. */
+  private async offerForecast(land: Land, { cube, model }: Context): Promise<void> {
+    const { signal } = this.running!;
+    this.more.hidden = true;
+    const card = await this.doings.card(model.id);
+    if (signal.aborted || !card.recipe.forecast_intervals) return;
+    const ask = (day: string): Promise<api.Forecast> =>
+      this.patiently(() => api.forecast(land.geometry, cube.id, model.id, day, signal), signal);
+    // The first years have no earlier ones whose weather could go on.
+    const year = this.state.now.day.slice(0, 4) === String(cube.years[0]) ? cube.years.at(-1)! : Number(this.state.now.day.slice(0, 4));
+    this.more.replaceChildren(forecastPart(`${year}-07-15`, cube.years, ask));
+    this.more.hidden = false;
   }
 
   /** The variables that the chart shows. */
@@ -280,7 +304,7 @@ export class Result {
     const rank = (name: string): number => (['nee', 'gpp', 'reco', 'ra', 'rh'].indexOf(name) + 6) % 6;
     daily.sort((a, b) => (rank(a.name) || 9) - (rank(b.name) || 9));
     return [
-      { value: BALANCE, text: FIRST.some((n) => outputs.has(n)) ? 'Carbon balance: GPP, Reco, NEE' : 'Growth: biomass and grain' },
+      { value: BALANCE, text: FIRST.some((n) => outputs.has(n)) ? 'Carbon balance' : 'Growth' },
       ...daily.map((v) => ({ value: v.name, text: capital(v.long_name) })),
     ];
   }
@@ -387,7 +411,8 @@ export class Result {
     const crop = crops[at]?.[0];
     const level = this.yearly!.interval;
     const unclear = known && low < 0 && high > 0;
-    const amount = h('b', {}, `${number(value)} `, unit('gC m-2'));
+    const digits = digitsOf([value, low, high]);
+    const amount = h('b', {}, `${number(value, digits)} `, unit('gC m-2'));
     const says = unclear
       ? ['Whether the soil gained or lost carbon is not certain: ', amount]
       : [`The soil ${value < 0 ? 'lost' : 'gained'} carbon: `, amount];
@@ -397,8 +422,14 @@ export class Result {
       { class: 'headline' },
       grown ? `In ${labels[at]} ${grown}. ` : `${labels[at]}: `,
       ...says,
-      known ? `, ${level} ${number(low)} to ${number(high)}.` : '.',
+      known ? ` (${level} ${number(low, digits)} to ${number(high, digits)})` : null,
+      `; ${number(this.tonnes(value))} t of carbon on this land.`,
     );
+  }
+
+  /** gC m-2 on the whole land, in tonnes. */
+  private tonnes(value: number): number {
+    return (value * this.daily!.area_ha) / 100;
   }
 
   private notes(): HTMLElement[] {
@@ -424,7 +455,7 @@ export class Result {
       b.addEventListener('click', () => {
         tell.hidden = true;
         Promise.resolve(run()).catch((error: unknown) => {
-          tell.textContent = error instanceof api.Problem ? sentence(error.detail || error.title) : String(error);
+          tell.textContent = api.words(error);
           tell.hidden = false;
         });
       });
@@ -451,6 +482,7 @@ export class Result {
         button('Parquet', 'Days for pandas, R or a database', whole('parquet')),
         button('NetCDF', 'Days for scientists, CF conventions', whole('netcdf')),
         button('Chart PNG', 'The chart as it is seen', () => this.picture(name)),
+        this.yearly!.values.delta_soc && button('Carbon statement', "Signed account of the soil's carbon, for a verifier (JSON)", () => this.stated(name)),
       ),
       tell,
       s.synthetic && h('p', { class: 'synthetic' }, 'SYNTHETIC demo data: this is no real land, and these are no measurements.'),
@@ -459,6 +491,13 @@ export class Result {
       h('p', {}, h('b', {}, 'Inputs '), sentence(s.statement)),
       h('p', {}, sources),
     );
+  }
+
+  private async stated(name: string): Promise<void> {
+    const { cube, model } = this.context!;
+    const { signal } = this.running!;
+    const statement = await this.patiently(() => api.statement(this.land!.geometry, cube.id, model.id, { years: cube.years }), signal);
+    download(`${name}-statement.json`, statement);
   }
 
   private async picture(name: string): Promise<void> {

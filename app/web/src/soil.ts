@@ -111,8 +111,7 @@ function scenario(what: (scenario: api.SoilScenario) => Promise<api.SoilCourse>)
     })
       .then((course) => answer.replaceChildren(...told(course)))
       .catch((error: unknown) => {
-        const problem = error instanceof api.Problem ? error : null;
-        answer.replaceChildren(h('p', { class: 'hint bad', role: 'alert' }, problem ? sentence(problem.detail || problem.title) : String(error)));
+        answer.replaceChildren(h('p', { class: 'hint bad', role: 'alert' }, api.words(error)));
       })
       .finally(() => (run.disabled = false));
   });

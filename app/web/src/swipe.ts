@@ -63,6 +63,11 @@ export class Swipe {
     this.film?.setOpacity(opacity);
   }
 
+  /** Where the right side begins, in pixels of the page. */
+  get edge(): number {
+    return this.split * this.node.clientWidth;
+  }
+
   /** The canvas of the second map as it is seen, and where it begins, for pictures of both. */
   get seen(): { gl: Gl; split: number } | null {
     return this.gl ? { gl: this.gl, split: this.split } : null;

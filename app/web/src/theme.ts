@@ -28,11 +28,17 @@ export function color(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
+/** Pixels that a size of the design has on this screen: on wide ones all is larger. */
+export const scaled = (size: number): number => (size / 16) * parseFloat(getComputedStyle(document.documentElement).fontSize);
+
 export function onTheme(run: () => void): void {
   document.addEventListener(CHANGED, run);
 }
 
+/** Whether there is a pointer that can rest on something without choosing it. */
+export const canHover = matchMedia('(hover: hover)');
+
 export const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 /** Whether the panels are a sheet from below, as style.css has it on small screens. */
-export const asSheet = matchMedia('(max-width: 960px)');
+export const asSheet = matchMedia('(max-width: 60em)');

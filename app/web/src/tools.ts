@@ -1,8 +1,7 @@
 /** The small buttons beside the page's name: share, download, light or dark, where the numbers come from. */
 
 import { el, h, say, svg } from './dom';
-import { sentence } from './format';
-import { Problem } from './api';
+import { words as inWords } from './api';
 import { choose, theme } from './theme';
 
 const SHAPES = {
@@ -42,7 +41,7 @@ export function tools(doings: ToolDoings): void {
           note.textContent = '';
           menu.hidePopover();
         },
-        (error: unknown) => (note.textContent = error instanceof Problem ? sentence(error.detail || error.title) : sentence(String((error as Error).message))),
+        (error: unknown) => (note.textContent = inWords(error)),
       );
     });
     return button;

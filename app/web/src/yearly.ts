@@ -2,7 +2,7 @@
 
 import type { Column, CropShare, Series } from './api';
 import { h, svg } from './dom';
-import { number, unit } from './format';
+import { digitsOf, number, unit } from './format';
 
 export interface YearColumn {
   name: string;
@@ -16,7 +16,7 @@ export interface YearColumn {
 
 /** Bars of one yearly variable, with a whisker for the interval. */
 export function bars(column: YearColumn, years: string[], tint: (value: number) => string): HTMLElement {
-  const [wide, tall, foot, left] = [230, 104, 16, 0];
+  const [wide, tall, foot, left] = [230, 104, 16, 32];
   const all = [0, ...column.values, ...(column.low ?? []), ...(column.high ?? [])].filter((v): v is number => v !== null);
   const [least, most] = [Math.min(...all), Math.max(...all)];
   const reach = most - least || 1;
@@ -45,6 +45,10 @@ export function bars(column: YearColumn, years: string[], tint: (value: number) 
       parts.push(svg('path', { d: `M${middle} ${y(low)}V${y(high)}M${middle - 3} ${y(low)}h6M${middle - 3} ${y(high)}h6`, class: 'whisker' }));
     return parts;
   });
+  const grid = ticks(least, most).flatMap((v) => [
+    svg('line', { x1: left, x2: wide, y1: y(v), y2: y(v), class: 'grid' }),
+    svg('text', { x: left - 5, y: y(v) + 3.5, 'text-anchor': 'end' }, number(v, digitsOf([most, least]))),
+  ]);
   const zero = svg('line', { x1: left, x2: wide, y1: y(0), y2: y(0), class: 'zero' });
   const known = column.values.filter((v): v is number => v !== null);
   const mean = known.length ? known.reduce((a, b) => a + b, 0) / known.length : null;
@@ -52,8 +56,17 @@ export function bars(column: YearColumn, years: string[], tint: (value: number) 
     'figure',
     { class: 'bars' },
     h('figcaption', {}, column.title, ' ', unit(column.unit)),
-    svg('svg', { viewBox: `0 0 ${wide} ${tall + foot}`, role: 'img', 'aria-label': `${column.title} by year; the mean is ${number(mean)}` }, ...marks, zero) as unknown as HTMLElement,
+    svg('svg', { viewBox: `0 0 ${wide} ${tall + foot}`, role: 'img', 'aria-label': `${column.title} by year; the mean is ${number(mean, digitsOf([mean]))}` }, ...grid, ...marks, zero) as unknown as HTMLElement,
   );
+}
+
+/** Two to four round values from the least to the most. */
+function ticks(least: number, most: number): number[] {
+  const rough = (most - least) / 4 || 1;
+  const size = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((n) => n * size).find((s) => s >= rough)!;
+  const first = Math.ceil(least / step);
+  return Array.from({ length: Math.floor(most / step) - first + 1 }, (_, i) => (first + i) * step);
 }
 
 /** The numbers, a row a year, and their mean. `crops`: of each year, the largest share first. */
@@ -64,22 +77,23 @@ export function table(columns: YearColumn[], years: string[], crops: CropShare[]
     const known = values.filter((v): v is number => v !== null && v !== undefined);
     return known.length === values.length && known.length ? known.reduce((a, b) => a + b, 0) / known.length : null;
   };
+  const digits = new Map(columns.map((c) => [c, digitsOf(c.values)]));
   const cell = (c: YearColumn, i: number): HTMLElement => {
     const [low, high] = [c.low?.[i], c.high?.[i]];
     const range = low !== null && low !== undefined && high !== null && high !== undefined && high > low;
-    const text = range ? `${number(low)} to ${number(high)}` : '';
+    const text = range ? `${number(low, digits.get(c))} to ${number(high, digits.get(c))}` : '';
     // Only the number that people are paid on shows its interval in the table; the others on request.
-    return h('td', { title: text }, number(c.values[i]), c.name === 'delta_soc' && text ? h('small', {}, text) : null);
+    return h('td', { title: text }, number(c.values[i], digits.get(c)), c.name === 'delta_soc' && text ? h('small', {}, text) : null);
   };
   const heads = columns.map((c) => h('th', { scope: 'col', title: c.title }, c.head));
-  const extra = h('th', { scope: 'col', title: 'Yield of the main crop at market moisture' }, unit('t ha-1'));
+  const extra = h('th', { scope: 'col', title: 'Yield of the main crop at market moisture' }, 'Yield', h('small', {}, unit('t ha-1')));
   const at = columns.findIndex((c) => c.name === 'yield') + 1;
   const rows = years.map((year, i) => {
     const cells = columns.map((c) => cell(c, i));
     if (weighed) cells.splice(at, 0, h('td', {}, number(main(crops[i]!)?.t_ha)));
     return h('tr', {}, h('th', { scope: 'row' }, year), cropped && crop(crops[i]!), ...cells);
   });
-  const means = columns.map((c) => h('td', {}, number(mean(c.values))));
+  const means = columns.map((c) => h('td', {}, number(mean(c.values), digits.get(c))));
   if (weighed) {
     heads.splice(at, 0, extra);
     means.splice(at, 0, h('td'));
