@@ -138,7 +138,7 @@ def is_small(asked: Question) -> bool:
 
     store, request = asked.source.store, asked.request
     west, south, east, north = asked.shape.geometry.bounds
-    if store is None or (east - west) * (north - south) * 111.0 * 85.0 > SMALL_KM2:
+    if store is None or store.waits or (east - west) * (north - south) * 111.0 * 85.0 > SMALL_KM2:
         return False
     cover = cover_of(request, asked.source)
     days = (request.last - request.first).days + 1

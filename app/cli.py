@@ -95,7 +95,10 @@ def serve(
         typer.Option(help="A cube to serve beside those of the work folder; the first one is the default. Repeatable."),
     ] = None,
     store: Annotated[
-        list[Path] | None, typer.Option(help="A store to serve beside those of the work folder. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="A store to serve beside those of the work folder: a path, or s3://bucket/prefix. Repeatable."
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Default model.", show_default="kgml-ag-carbon")] = None,
     home: Home = None,
@@ -112,7 +115,7 @@ def serve(
     from .listen import listen
 
     settings = _settings(
-        host=host, port=port, cubes=_absolute(cube), stores=_absolute(store), model=model, home=home, demo=demo
+        host=host, port=port, cubes=_absolute(cube), stores=_places(store), model=model, home=home, demo=demo
     )
     listen(settings, _err())
 
@@ -575,6 +578,10 @@ def _settings(**given: Any) -> Settings:
 
 def _absolute(paths: list[Path] | None) -> tuple[Path, ...] | None:
     return tuple(path.absolute() for path in paths) if paths else None
+
+
+def _places(given: list[str] | None) -> tuple[Path | str, ...] | None:
+    return tuple(one if "://" in one else Path(one).absolute() for one in given) if given else None
 
 
 def _with_cube(settings: Settings, cube: str) -> tuple[Settings, str]:

@@ -104,7 +104,7 @@ async def drawn(request: Request, ask: TileAsk, kept: bool = False) -> Response:
     def make() -> Sent:
         return workspace.pictures.get(tag, lambda: _make(request, ask, store), lambda s: len(s.content) + 200)
 
-    if _is_quick(ask):
+    if _is_quick(ask) and not store.waits:
         found = make()
     else:
         found = await request.app.state.flights.run(("tile", tag), request.app.state.pool, make)

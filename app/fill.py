@@ -121,6 +121,8 @@ class Filler:
 
 def wanted(workspace: Workspace) -> bool:
     """Whether the demo has to be built or its store completed."""
+    from fieldflux.tiles.folder import StoreAway
+
     settings = workspace.settings
     if not settings.demo or settings.cubes:
         return False
@@ -130,10 +132,14 @@ def wanted(workspace: Workspace) -> bool:
     if not settings.fill:
         return False
     place = workspace.place(DEMO)
-    store = workspace.store(place)
+    try:
+        store = workspace.store(place)
+    except StoreAway:
+        return False
     if store is None:
         return True
-    return not all(store.complete(block, year) for block in store.blocks for year in store.years)
+    # One that lies elsewhere is filled from there.
+    return not store.waits and not all(store.complete(block, year) for block in store.blocks for year in store.years)
 
 
 def fill(workspace: Workspace, report: Callable[[Status], None], cancel: Event) -> None:

@@ -169,6 +169,9 @@ KINDS: MappingProxyType[str, Kind] = MappingProxyType({kind.slug: kind for kind 
          "Nothing was changed. Ask again after `Retry-After` seconds; maps and series of polygons do not need it.", 5),
     Kind("bad-database", 503, "The database cannot be used",
          "The operator has to give another one, or the version of the server that it was made by."),
+    Kind("store-away", 503, "The store cannot be reached",
+         "It lies in an object store that does not answer, or refuses. Ask again after `Retry-After` seconds; what "
+         "this server keeps of it is answered meanwhile.", 5),
     Kind("read-only", 503, "The server cannot write its files",
          "The work folder is on a read-only disk, or belongs to another user."),
     Kind("disk-full", 507, "The server's disk is full", "The operator has to free space. What was computed is kept."),
@@ -249,6 +252,7 @@ EXCEPTIONS: MappingProxyType[str, str] = MappingProxyType(
         "fieldflux.tiles.state.BadState": "bad-store",
         "fieldflux.tiles.mercator.BadTile": "invalid-tile",
         "fieldflux.tiles.when.BadMoment": "invalid-dates",
+        "fieldflux.tiles.folder.StoreAway": "store-away",
         "fieldflux.tiles.files.StoreReadOnly": "read-only",
         "fieldflux.tiles.files.StoreFull": "disk-full",
     }

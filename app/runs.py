@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
 
 from .problems import Refused
 from .settings import Settings
+from .stopping import stopping
 from .workspace import Workspace, registry_of
 
 if TYPE_CHECKING:
@@ -47,13 +46,12 @@ def run_order(settings: Settings, order: Order, console: Console) -> RunReport:
     store = workspace.store_to_fill(place)
     blocks = blocks_named(store, order.blocks)
     model = workspace.registry.load(place.card.id, order.device)
-    cancel = Event()
     console.print(
         f"{place.card.id} over the cube '{place.cube.id}', into {store.path}", highlight=False, soft_wrap=True
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
-    with Bar(*columns, console=console) as bar, _interrupt(cancel, console):
+    with Bar(*columns, console=console) as bar, stopping(console) as cancel:
         task = bar.add_task("spinning up", total=None, left="")
         pace = Pace()
 
@@ -126,26 +124,3 @@ class Pace:
             return None
         seconds, cells = p.seconds - self._first[0], p.cells_done - self._first[1]
         return seconds / cells * (p.cells_total - p.cells_done) if cells and seconds > 1 else None
-
-
-class _interrupt:
-    """While it lasts, the first Ctrl-C (or SIGTERM) asks for a clean stop; the second one stops at once."""
-
-    def __init__(self, cancel: Event, console: Console) -> None:
-        self._cancel = cancel
-        self._console = console
-
-    def __enter__(self) -> None:
-        self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-        for s in self._before:
-            signal.signal(s, self._stop)
-
-    def __exit__(self, *_: object) -> None:
-        for s, handler in self._before.items():
-            signal.signal(s, handler)
-
-    def _stop(self, number: int, frame: object) -> None:  # noqa: ARG002
-        if self._cancel.is_set():
-            raise KeyboardInterrupt
-        self._cancel.set()
-        self._console.print("Stopping after the batch in hand. Ctrl-C again stops at once.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -101,8 +102,15 @@ class Settings(BaseSettings):
     cubes: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="Cubes outside the work folder, as paths with ':' between them."
     )
-    stores: Annotated[tuple[Path, ...], NoDecode] = Field(
-        default=(), description="Stores outside the work folder, as paths with ':' between them."
+    stores: Annotated[tuple[Path | str, ...], NoDecode] = Field(
+        default=(),
+        description="Stores outside the work folder: paths, and addresses in an object store as s3://bucket/prefix "
+        "(the extra `objects`; credentials from AWS_* variables), with ':' between them.",
+    )
+    store_cache_bytes: int = Field(
+        default=4_294_967_296,
+        ge=67_108_864,
+        description="Room on the disk, in the work folder, for what is read from stores in an object store.",
     )
     checkpoints: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="Folders of checkpoints, searched before the shipped ones; ':' between them."
@@ -162,7 +170,16 @@ class Settings(BaseSettings):
         "it. Without, no webhook is taken.",
     )
 
-    @field_validator("cubes", "stores", "checkpoints", mode="before")
+    @field_validator("stores", mode="before")
+    @classmethod
+    def _places(cls, value: object) -> object:
+        # A ':' between two places, and not that of an address.
+        given = re.split(f"{re.escape(os.pathsep)}(?!//)", value) if isinstance(value, str) else value
+        if not isinstance(given, list | tuple):
+            return given
+        return tuple(part if "://" in str(part) else Path(part) for part in given if part)
+
+    @field_validator("cubes", "checkpoints", mode="before")
     @classmethod
     def _paths(cls, value: object) -> object:
         return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value

@@ -16,7 +16,9 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from fieldflux.models.card import Card
     from fieldflux.models.contract import Model
     from fieldflux.tiles.cube import Cube
+    from fieldflux.tiles.objects.follow import Followed
+    from fieldflux.tiles.objects.pages import Pages
     from fieldflux.tiles.ondemand import ChunkQueue
     from fieldflux.tiles.store import Store
 
@@ -67,6 +71,7 @@ class Workspace:
         self._cards: dict[str, Card] = {}
         self._places: dict[tuple[str, str], Place] = {}
         self._stores: dict[Path, tuple[Stamp, Store]] = {}
+        self._followed: dict[str, Followed] = {}
         self._queues: dict[Path, tuple[Store, ChunkQueue]] = {}
         self._verified: set[str] = set()
         self.memory = Lru(MEMORY_BYTES)
@@ -178,35 +183,77 @@ class Workspace:
     # Stores
 
     def store_path(self, place: Place) -> Path:
-        folder = f"{place.cube.id}-{place.cube.hash[:12]}"
-        name = f"{place.card.name}-{place.card.version}-{place.card.weights_sha256[:12]}.zarr"
-        return self.settings.home / "stores" / folder / name
+        cube, card = place.cube, place.card
+        return self.settings.home / store_folder(cube.id, cube.hash, card.name, card.version, card.weights_sha256)
 
     def store(self, place: Place) -> Store | None:
-        """The store of a cube and a model, or None where nothing was computed yet. Raises BadStore."""
-        from fieldflux.tiles.store import open_store
+        """The store of a cube and a model, or None where nothing was computed yet. Raises BadStore, StoreAway."""
+        from fieldflux.tiles.folder import StoreAway
 
-        for path in (*self.settings.stores, self.store_path(place)):
-            stamp = _stamp(path / "manifest.json")
-            if stamp is None:
+        away: StoreAway | None = None
+        for where in (*self.settings.stores, self.store_path(place)):
+            try:
+                held = self._opened(where) if isinstance(where, Path) else self._distant(where).store()
+            except StoreAway as error:
+                away = error
                 continue
-            held = self._stores.get(path)
-            if held is None or held[0] != stamp:
-                held = (stamp, open_store(path, cache_bytes=CHUNKS_BYTES))
-                self._stores[path] = held
-            if self._fits(held[1], place):
-                return held[1]
+            if held is not None and self._fits(held, place):
+                return held
+        if away is not None:
+            # It may be the one that is asked for: nothing is computed again because a network is down.
+            raise away
         return None
 
+    def _opened(self, path: Path) -> Store | None:
+        from fieldflux.tiles.store import open_store
+
+        stamp = _stamp(path / "manifest.json")
+        if stamp is None:
+            return None
+        held = self._stores.get(path)
+        if held is None or held[0] != stamp:
+            held = (stamp, open_store(path, cache_bytes=CHUNKS_BYTES))
+            self._stores[path] = held
+        return held[1]
+
+    def _distant(self, address: str) -> Followed:
+        with self._lock:
+            if address not in self._followed:
+                from fieldflux.tiles.objects.follow import Followed
+
+                self._followed[address] = Followed(address, self._pages, CHUNKS_BYTES)
+            return self._followed[address]
+
+    @cached_property
+    def _pages(self) -> Pages:
+        from fieldflux.tiles.objects.pages import Pages
+
+        return Pages(self.settings.home / "cache" / "objects", self.settings.store_cache_bytes)
+
+    def look(self) -> None:
+        """Begin to follow the stores that lie elsewhere, and wait some seconds for them: later, no request does."""
+        for where in self.settings.stores:
+            if isinstance(where, str):
+                with suppress(ValueError):  # told to those who ask for it
+                    self._distant(where).store()
+
     def store_to_fill(self, place: Place) -> Store:
-        """The store, made where there is none. Raises StoreReadOnly, StoreFull, BadStore."""
-        found = self.store(place)
+        """The store of this machine, made where there is none. Raises StoreReadOnly, StoreFull, BadStore."""
+        found = self.own_store(place)
         if found is None:
             with self._loading:
                 self._make(self.store_path(place), place)
-            found = self.store(place)
+            found = self.own_store(place)
             assert found is not None
         return found
+
+    def own_store(self, place: Place) -> Store | None:
+        """The store of this machine, which can be written; None where there is none. Raises BadStore."""
+        for path in (*self.settings.stores, self.store_path(place)):
+            held = self._opened(path) if isinstance(path, Path) else None
+            if held is not None and self._fits(held, place):
+                return held
+        return None
 
     def _make(self, path: Path, place: Place) -> None:
         """Make a store beside its place, then move it there: what a full disk or a kill cuts short leaves nothing."""
@@ -230,8 +277,15 @@ class Workspace:
 
     def queue(self, place: Place) -> ChunkQueue:
         """The queue that computes missing chunks. It may load the model, which takes seconds: not on the event loop."""
+        from fieldflux.tiles.files import StoreReadOnly
         from fieldflux.tiles.ondemand import ChunkQueue
 
+        served = self.store(place)
+        if served is not None and served.waits:
+            raise StoreReadOnly(
+                "This is not computed yet, and its store is only read here: it lies in an object store. "
+                "`fieldflux run` computes it in the work folder, `fieldflux stores push` puts it there."
+            )
         store = self.store_to_fill(place)
         model = self.model(place.card.id)
         key = self.store_path(place)
@@ -267,13 +321,20 @@ class Workspace:
         return card
 
     def close(self) -> None:
-        """Stop the queues. What they finished is kept."""
+        """Stop the queues, and following stores elsewhere. What they finished is kept."""
         for queue in self.queues():
             queue.close()
+        for followed in self._followed.values():
+            followed.close()
 
     @staticmethod
     def _fits(store: Store, place: Place) -> bool:
         return store.cube_hash == place.cube.hash and store.weights_sha256 == place.card.weights_sha256
+
+
+def store_folder(cube: str, cube_hash: str, model: str, version: str, weights_sha256: str) -> Path:
+    """Where the store of a cube and a model lies in a work folder."""
+    return Path("stores") / f"{cube}-{cube_hash[:12]}" / f"{model}-{version}-{weights_sha256[:12]}.zarr"
 
 
 def _stamp(path: Path) -> Stamp | None:

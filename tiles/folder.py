@@ -31,6 +31,10 @@ class File(Protocol):
         """Bytes."""
 
     @property
+    def tag(self) -> str:
+        """Changes when the content does."""
+
+    @property
     def read(self) -> Callable[[int, int], bytes]:
         """So many bytes from an offset on: `read(size, offset)`."""
 
@@ -74,7 +78,8 @@ class LocalFile:
     def __init__(self, path: str) -> None:
         """Raises FileNotFoundError."""
         self._file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        self.size = os.fstat(self._file).st_size
+        status = os.fstat(self._file)
+        self.size, self.tag = status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}"
         self.read: Callable[[int, int], bytes] = partial(os.pread, self._file)
         self.want: Callable[[Sequence[Range]], None] | None = None
 

@@ -347,7 +347,7 @@ def _run(workspace: Workspace, database: Database, job: RunJob) -> Plan:
     from fieldflux.tiles.cells import cells_in
 
     place = workspace.place(job.cube, job.model)
-    cube, store = place.cube, workspace.store(place)
+    cube, store = place.cube, workspace.own_store(place)
     years = _years(job.years, cube.years, cube.id)
     blocks: list[Block] = cube.window.block_aligned(cube.grid).blocks(cube.grid)
     if job.blocks is not None:

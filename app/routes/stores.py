@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 from fieldflux.app.ogc.places import id_of, place_of, places
 from fieldflux.app.problems import Refused
 from fieldflux.app.reply import cached, same, tagged, workspace_of
 from fieldflux.app.snapshots import store_of
-from fieldflux.app.stores import file_of
+from fieldflux.app.stores import check_path, file_of, sent
+
+if TYPE_CHECKING:
+    from fieldflux.tiles.folder import File
+    from fieldflux.tiles.store import Store
 
 router = APIRouter(prefix="/v1/stores", tags=["stores"])
 
@@ -56,10 +61,14 @@ async def store_file(
     path: Annotated[str, Path(description="Path in the Zarr hierarchy", examples=["zarr.json"])],
 ) -> Response:
     """Ranges are served, for shards. Chunks computed on demand lie elsewhere, and are not seen here."""
+    check_path(path)
     found = store_of(workspace_of(request), place_of(workspace_of(request), store))
+    nothing = Refused("not-found", f"The store '{store}' has no '{path}': nothing is computed there.")
+    if found.waits:
+        return await _from_elsewhere(request, found, path, nothing)
     file = file_of(found.path, path)
     if file is None:
-        raise Refused("not-found", f"The store '{store}' has no '{path}': nothing is computed there.")
+        raise nothing
     if file.name == "zarr.json":
         return tagged(request, file.read_bytes(), "application/json")
     status = file.stat()
@@ -68,3 +77,17 @@ async def store_file(
     if same(request, tag):
         return Response(status_code=304, headers=headers)
     return FileResponse(file, 200, headers, "application/octet-stream", stat_result=status)
+
+
+async def _from_elsewhere(request: Request, store: Store, path: str, nothing: Refused) -> Response:
+    def opened() -> tuple[File, bytes]:
+        file = store.view.files.open(path)
+        return file, file.read(file.size, 0) if path.endswith("zarr.json") else b""
+
+    try:
+        file, metadata = await to_thread.run_sync(opened)
+    except FileNotFoundError:
+        raise nothing from None
+    if metadata:
+        return tagged(request, metadata, "application/json")
+    return await sent(request, file, f'"{file.tag}"')

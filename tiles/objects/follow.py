@@ -32,17 +32,19 @@ class Followed:
         self._pages, self._cache_bytes, self._every = pages, cache_bytes, every
         self._store: Store | None = None
         self._error: ValueError | None = None
+        self._waited = False
         self._looked, self._stop = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def store(self, timeout: float = 20.0) -> Store | None:
-        """The store; None where nothing is pushed there. The first time, it is waited for.
+    def store(self, timeout: float = 10.0) -> Store | None:
+        """The store; None where nothing is pushed there. The first who asks waits for it.
 
         Raises StoreAway, BadStore, BadAddress.
         """
         self._start()
-        if not self._looked.wait(timeout):
+        wait, self._waited = 0.0 if self._waited else timeout, True
+        if not self._looked.wait(wait):
             raise StoreAway(f"The object store {self.address} has not answered yet. It is asked again.")
         if self._store is None and self._error is not None:
             raise self._error

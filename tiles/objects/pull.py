@@ -37,11 +37,14 @@ Told = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What a pull did. bytes: of the files that were fetched. snapshot: of the store as it is in the folder now."""
+    """What a pull did. files: of the store; fetched: those of them that were lacking; bytes: of these.
+
+    snapshot: of the store as it is in the folder now. finished: False where it was stopped before that.
+    """
 
     files: int
+    fetched: int
     bytes: int
-    there: int
     snapshot: str
     finished: bool
 
@@ -84,12 +87,12 @@ def pull(
                 done, fetched, files = done + size, fetched + size * new, files + new
                 told(done, total)
     except _Cancelled:
-        return Pulled(files, fetched, len(entries), "", False)
+        return Pulled(len(entries), files, fetched, "", False)
     with disk_faults("a store", root):
         for name in sorted(pointer.tokens):
             write_whole(root / name, pointer.tokens[name].encode(), root)
         _fetch(bucket, f"{pointer.edition}/{NAME}", entries[NAME], root / NAME, root)
-    return Pulled(files, fetched, len(entries), pointer.tokens.get("epoch", ""), True)
+    return Pulled(len(entries), files, fetched, pointer.tokens.get("epoch", ""), True)
 
 
 def verify(address: str, told: Told = lambda _done, _of: None) -> tuple[int, list[str]]:

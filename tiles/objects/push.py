@@ -37,11 +37,14 @@ TOKENS = ("epoch", "generation", "shortcuts")
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a push did. bytes: of the files that were sent. snapshot: of the store, as it is there now."""
+    """What a push did. files: of the store; sent: those of them that were lacking; bytes: of these.
+
+    snapshot, edition: of the store, as it is there now. finished: False where it was stopped before that.
+    """
 
     files: int
+    sent: int
     bytes: int
-    there: int
     snapshot: str
     edition: str
     finished: bool
@@ -93,13 +96,13 @@ def push(root: Path, address: str, told: Told = lambda _done, _of: None, cancel:
                     sent, done = sent + entry.size, done + sizes[at]
                     told(done, total)
         except _Cancelled:
-            return Sent(len(wanted & set(entries)), sent, len(entries), "", "", False)
+            return Sent(len(files), len(wanted & set(entries)), sent, "", "", False)
         finally:
             pool.shutdown(cancel_futures=True)
     if read_token(root, "generation") != pointer.edition:
         raise BadStore(f"The store {root} was computed again while it was pushed. Push it again.")
     _point(bucket, tokens, entries, marked, lying)
-    return Sent(len(wanted), sent, len(files), tokens["epoch"], pointer.edition, True)
+    return Sent(len(files), len(wanted), sent, tokens["epoch"], pointer.edition, True)
 
 
 class _Cancelled(Exception):

@@ -218,7 +218,7 @@ class DistantFile:
 
     def __init__(self, reader: Reader, at: str, entry: Entry) -> None:
         self._reader, self._at, self.entry = reader, at, entry
-        self.size = entry.size
+        self.size, self.tag = entry.size, entry.sha256[:32]
 
     def read(self, size: int, offset: int) -> bytes:
         """Raises StoreAway, BadStore."""
