@@ -181,7 +181,7 @@ def _features(given: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> 
                 "`geometry`.",
             )
         if given.get("crs") is not None:
-            from fieldflux.tiles.zonal import check_crs
+            from fieldflux.tiles.shape import check_crs
 
             check_crs(given["crs"])
         return found

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import shapely
-from fieldflux.tiles.edges import fractions
+from fieldflux.tiles.cutting import cut
+from fieldflux.tiles.edges import covered_cells
 from fieldflux.tiles.grid import Window
-from fieldflux.tiles.zonal import _cut
+from fieldflux.tiles.rings import Rings
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from shapely import affinity
@@ -24,10 +25,15 @@ def star(reach: list[float], turn: float, x: float, y: float) -> Polygon:
 
 
 def by_edges(polygon: BaseGeometry) -> np.ndarray:
-    rings = shapely.get_rings(shapely.get_parts(shapely.orient_polygons(polygon)))
-    points, of = shapely.get_coordinates(rings, return_index=True)
-    ends = np.append(np.flatnonzero(np.diff(of)) + 1, len(points))
-    return fractions(points, ends, SIZE, SIZE)
+    rings = Rings.around(polygon)
+    inward = np.where(rings.hole, -1.0, 1.0) * np.sign(rings.areas())
+    # A box that does not begin at zero: places are those of the grid.
+    away = np.array([1000.0, 2000.0])
+    box = Window(2000, 2000 + SIZE, 1000, 1000 + SIZE)
+    rows, cols, fraction = covered_cells(rings.points + away, rings.first, inward, box)
+    found = np.zeros((SIZE, SIZE))
+    found[rows - 2000, cols - 1000] = fraction
+    return found
 
 
 def check(polygon: BaseGeometry) -> None:
@@ -37,7 +43,7 @@ def check(polygon: BaseGeometry) -> None:
         np.stack([*np.indices((SIZE, SIZE))[::-1]]) + 1
     ))  # fmt: skip
     np.testing.assert_allclose(found, shapely.area(shapely.intersection(cells, polygon)), atol=1e-11)
-    ((rows, cols, theirs),) = _cut([(polygon, Window(0, SIZE, 0, SIZE))])
+    ((rows, cols, theirs),) = cut([(polygon, Window(0, SIZE, 0, SIZE))])
     other = np.zeros((SIZE, SIZE))
     other[rows, cols] = theirs
     np.testing.assert_allclose(found, other, atol=2e-7)

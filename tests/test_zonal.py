@@ -9,7 +9,8 @@ import pytest
 import shapely
 from fieldflux.tiles.grid import Grid, Window
 from fieldflux.tiles.lru import Lru
-from fieldflux.tiles.zonal import EDGE_DEGREES, BadGeometry, Limits, cell_polygon, coverage, read_shape, to_cells
+from fieldflux.tiles.rings import to_cells
+from fieldflux.tiles.zonal import EDGE_DEGREES, BadGeometry, Limits, cell_polygon, coverage, read_shape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon, box, mapping
@@ -90,7 +91,7 @@ def test_two_halves_add_up_to_the_whole(polygon: Polygon, where: float) -> None:
 @given(st.builds(star, st.integers(0, 10_000), st.integers(0, 12), st.sampled_from([0.0005, 0.004, 0.03])))
 def test_fractions_are_those_of_shapely_cell_by_cell(polygon: Polygon) -> None:
     cover = coverage(polygon, GRID, WINDOW)
-    plane = to_cells(shapely.segmentize(polygon, EDGE_DEGREES), GRID)
+    plane = shapely.transform(shapely.segmentize(polygon, EDGE_DEGREES), lambda points: to_cells(points, GRID))
     cells = shapely.box(cover.cols, cover.rows, cover.cols + 1, cover.rows + 1)
     exact = shapely.area(shapely.intersection(cells, plane))
     assert cover.fraction == pytest.approx(exact, abs=1e-6)
@@ -157,7 +158,7 @@ def test_a_long_edge_is_straight_in_degrees_not_on_the_plane() -> None:
     wide = box(LON - 0.25, LAT, LON + 0.25, LAT + 0.1)
     cover = coverage(wide, GRID, WINDOW)
     assert cover.area_m2 / 1e4 == pytest.approx(cover.geodesic_area_ha, rel=1e-6)
-    chord = to_cells(wide, GRID)
+    chord = shapely.transform(wide, lambda points: to_cells(points, GRID))
     assert abs(chord.area * CELL / cover.area_m2 - 1) > 1e-6
 
 

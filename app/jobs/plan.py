@@ -91,7 +91,7 @@ def _features(given: Any) -> Sequence[Any]:
         if given.get("type") != "FeatureCollection" or not isinstance(found, list | tuple):
             raise Refused("invalid-geometry", "`features` is a GeoJSON FeatureCollection, or an array of Features.")
         if given.get("crs") is not None:
-            from fieldflux.tiles.zonal import check_crs
+            from fieldflux.tiles.shape import check_crs
 
             check_crs(given["crs"])
         return found

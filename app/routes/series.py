@@ -16,6 +16,7 @@ from fieldflux.app.address import PolygonQuery
 from fieldflux.app.answer import Question, chunks_of, found_of, is_small
 from fieldflux.app.ask import Ask
 from fieldflux.app.collection import Collection, Feature, collection, features_of
+from fieldflux.app.direct import DirectRoute
 from fieldflux.app.formats.negotiate import FORMATS, format_of
 from fieldflux.app.formats.write import written
 from fieldflux.app.middleware import timing
@@ -24,7 +25,7 @@ from fieldflux.app.reply import same, workspace_of
 if TYPE_CHECKING:
     from fieldflux.tiles.zonal import Shape
 
-router = APIRouter(prefix="/v1", tags=["series"])
+router = APIRouter(prefix="/v1", tags=["series"], route_class=DirectRoute)
 
 DESCRIBED: dict[int | str, dict[str, Any]] = {
     200: {
