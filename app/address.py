@@ -51,25 +51,20 @@ class SeriesQuery(BaseModel):
 
     def ask(self, geometry: Any) -> Ask:
         """The question about an outline. Raises Refused (invalid-dates, unknown-unit), RequestValidationError."""
-        members: dict[str, Any] = {
-            "first": self.first,
-            "last": self.last,
-            "years": _years(self.years),
-            "variables": _names(self.variables),
-            "step": self.step,
-            "statistics": _names(self.statistics),
-            "units": _units(self.units),
-            "intervals": self.intervals,
-            "level": self.level,
-            "cube": self.cube,
-            "model": self.model,
-        }
-        try:
-            return Ask(geometry=geometry, **members)
-        except ValidationError as error:
-            raise RequestValidationError(
-                [{**e, "loc": ("query", *e["loc"])} for e in error.errors(include_url=False)]
-            ) from error
+        return asked(
+            geometry=geometry,
+            first=self.first,
+            last=self.last,
+            years=_years(self.years),
+            variables=names_of(self.variables),
+            step=self.step,
+            statistics=names_of(self.statistics),
+            units=_units(self.units),
+            intervals=self.intervals,
+            level=self.level,
+            cube=self.cube,
+            model=self.model,
+        )
 
 
 class PolygonQuery(SeriesQuery):
@@ -102,7 +97,18 @@ class FieldSeriesQuery(SeriesQuery):
     )
 
 
-def _names(given: str) -> tuple[str, ...]:
+def asked(**members: Any) -> Ask:
+    """A question from what an address says. Raises RequestValidationError, which tells what is wrong there."""
+    try:
+        return Ask(**members)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**e, "loc": ("query", *e["loc"])} for e in error.errors(include_url=False)]
+        ) from error
+
+
+def names_of(given: str) -> tuple[str, ...]:
+    """Names with commas between."""
     return tuple(name.strip() for name in given.split(",") if name.strip())
 
 
@@ -148,7 +154,7 @@ def _years(given: str) -> tuple[int, ...] | None:
 
 def _units(given: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for part in _names(given):
+    for part in names_of(given):
         name, colon, unit = part.partition(":")
         if not colon or not unit.strip():
             raise Refused("unknown-unit", f"`units` are as in nee:tCO2 ha-1,et:mm; given: '{part[:80]}'.")

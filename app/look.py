@@ -32,7 +32,7 @@ class Look(BaseModel):
         examples=["0,20"],
         pattern=r"^$|^[^,]+,[^,]+$",
     )
-    steps: int = Field(default=0, ge=0, description="Classes of one colour each, 2 to 32; 0 for a smooth ramp.")
+    steps: int = Field(default=0, ge=0, le=32, description="Classes of one colour each, 2 to 32; 0 for a smooth ramp.")
 
 
 class Source(BaseModel):
@@ -53,7 +53,7 @@ class Compared(BaseModel):
     anomaly: str = Field(
         default="",
         description="Take away the mean of the same days: of all the cube's years (`1`), or of a span of them.",
-        examples=["2015..2020"],
+        examples=["2019..2021"],
     )
 
 

@@ -317,9 +317,11 @@ def _dumps(body: Mapping[str, object]) -> bytes:
 
 def _allowed(app: FastAPI, request: Request) -> dict[str, str]:
     """All methods of an address, by its description: the router names those of the first route that fits."""
-    path = getattr(request.scope.get("route"), "path", "")
-    methods = app.openapi()["paths"].get(path, {})
-    return {"Allow": ", ".join(sorted(method.upper() for method in methods))} if methods else {}
+    route = request.scope.get("route")
+    described = app.openapi()["paths"].get(getattr(route, "path_format", ""), {})
+    # Those that are not described, such as HEAD, are the route's own.
+    methods = {method.upper() for method in described} | set(getattr(route, "methods", None) or ())
+    return {"Allow": ", ".join(sorted(methods))} if methods else {}
 
 
 def _status(request: Request, error: HTTPException) -> Problem:

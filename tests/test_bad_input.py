@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -211,6 +212,7 @@ def test_addresses_and_methods(client: httpx.Client) -> None:
     assert {"GET", "POST"} <= set(reply.headers["Allow"].split(", "))
     problem(client.get("/v1/series"), "invalid-geometry")
     problem(client.delete("/v1/cubes"), "method-not-allowed")
+    assert client.options("/v1/stores/toy~toy~1/zarr/zarr.json").headers["Allow"] == "GET, HEAD"
     problem(client.get(TILE.replace("/11/", "/eleven/")), "invalid-request")
 
 
@@ -455,3 +457,23 @@ def test_no_polygon_at_all(client: httpx.Client) -> None:
                 "at least one"
                 in problem(client.post(path, json={**none, "years": [2020]}), "invalid-request")["detail"]
             )
+
+
+@pytest.mark.parametrize("query", ["step=week", "parameter-name=" + ",".join(["gpp"] * 41)])
+def test_what_edr_is_asked_wrongly(client: httpx.Client, cube: Cube, query: str) -> None:
+    west, south, east, north = cube.bounds_lonlat()
+    at = f"POINT({(west + east) / 2} {(south + north) / 2})"
+    problem(client.get(f"/v1/edr/collections/toy~toy~1/position?{query}&coords={at}"), "invalid-request")
+
+
+def cursor(*values: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "given", [cursor("a", "b"), cursor(10**30, 0), cursor(-1, 0), cursor("\0"), cursor(1.5), cursor(True), "é", "AAAA"]
+)
+def test_cursors_that_this_server_did_not_give(client: httpx.Client, given: str) -> None:
+    lists = ("/v1/fields", "/v1/jobs", "/v1/jobs/x/results", "/v1/jobs/x/failures", "/v1/keys", "/v1/statements")
+    for path in lists:
+        problem(client.get(path, params={"cursor": given}), "invalid-cursor")

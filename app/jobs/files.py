@@ -10,13 +10,23 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from fieldflux.tiles.files import disk_faults, scratch, write_whole
 
 WHAT = "the results of a job"
+MEDIA: Mapping[str, str] = {
+    "parquet": "application/vnd.apache.parquet",
+    "csv": "text/csv; charset=utf-8",
+    "ndjson": "application/x-ndjson",
+    "json": "application/json",
+    "nc": "application/x-netcdf",
+    "tif": "image/tiff; application=geotiff; profile=cloud-optimized",
+    "zip": "application/zip",
+}
+"""Media type by ending."""
 
 
 def root_of(home: Path) -> Path:

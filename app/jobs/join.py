@@ -18,15 +18,6 @@ from isal import igzip
 from .files import part, write, written_beside
 
 ENDINGS = {"parquet": "parquet", "csv": "csv", "ndjson": "ndjson", "json": "json", "netcdf": "nc"}
-MEDIA = {
-    "parquet": "application/vnd.apache.parquet",
-    "csv": "text/csv; charset=utf-8",
-    "ndjson": "application/x-ndjson",
-    "json": "application/json",
-    "nc": "application/x-netcdf",
-    "tif": "image/tiff; application=geotiff; profile=cloud-optimized",
-    "zip": "application/zip",
-}
 Done = Sequence[tuple[int, int]]
 """Number and attempt of each batch that is done, in order."""
 

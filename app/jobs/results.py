@@ -34,7 +34,7 @@ def page(home: Path, database: Database, tenant: str, job: str, after: tuple[int
     head = {"state": row["state"], "complete": row["state"] == "done"}
     if row["kind"] != "series":
         listed = [_as_file(home, job, name, path) for name, path in names.items()]
-        return {**head, "items": listed, "next": None}
+        return {**head, "items": listed, "next": None, "notes": {}}
     attempts = dict(done)
     folder = files.folder_of(home, job)
     items: list[Any] = []
@@ -70,14 +70,14 @@ def series_file(home: Path, database: Database, tenant: str, job: str, format: s
     key = f"{job} {format} {done}"
     shown = f"{job}.{ending}"
     if name in names and (folder / name).exists():
-        return Found(folder / name, shown, join.MEDIA[ending], key, True)
+        return Found(folder / name, shown, files.MEDIA[ending], key, True)
     held = f"results.{ending}" if complete and row["state"] == "done" else f"so-far-{len(done)}.{ending}"
     if not (folder / held).exists() or not complete:
         try:
             join.series_file(folder, done, held, format)
         except FileNotFoundError:
             raise Refused("not-found", "The job's files are being put in order, or are gone. Ask again.") from None
-    return Found(folder / held, shown, join.MEDIA[ending], key, complete)
+    return Found(folder / held, shown, files.MEDIA[ending], key, complete)
 
 
 def named(home: Path, database: Database, tenant: str, job: str, name: str) -> Found:
@@ -90,7 +90,7 @@ def named(home: Path, database: Database, tenant: str, job: str, name: str) -> F
     if not path.is_file():
         raise Refused("results-removed", f"The file '{name[:80]}' is no longer there. Send the job again.")
     return Found(
-        path, name, join.MEDIA.get(name.rsplit(".", 1)[-1], "application/octet-stream"), f"{job} {name} {done}", True
+        path, name, files.MEDIA.get(name.rsplit(".", 1)[-1], "application/octet-stream"), f"{job} {name} {done}", True
     )
 
 
@@ -107,6 +107,6 @@ def _as_file(home: Path, job: str, name: str, path: str) -> dict[str, Any]:
     return {
         "name": name,
         "href": f"/v1/jobs/{job}/results/{name}",
-        "media": join.MEDIA.get(name.rsplit(".", 1)[-1], "application/octet-stream"),
+        "media": files.MEDIA.get(name.rsplit(".", 1)[-1], "application/octet-stream"),
         "bytes": at.stat().st_size if at.is_file() else None,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from fieldflux.app.address import asked, names_of
 from fieldflux.app.ask import Ask
 from fieldflux.app.problems import Refused
 from fieldflux.app.workspace import Place
@@ -120,16 +121,19 @@ def format_name(f: str) -> str:
 
 
 def question(place: Place, datetime: str, parameters: str, step: str, **of: Any) -> Ask:
-    """The question to /v1/series. of: `geometry` or `fields`. Raises Refused (invalid-dates), BadMoment."""
+    """The question to /v1/series. of: `geometry` or `fields`.
+
+    Raises Refused (invalid-dates), BadMoment, RequestValidationError.
+    """
     from fieldflux.tiles.when import ends, parse
 
     years = place.cube.years
     first, last = date(years[0], 1, 1), date(years[-1], 12, 31)
     if datetime:
         first, last = ends(parse(period_name(datetime, years)))
-    names = tuple(name.strip() for name in parameters.split(",") if name.strip()) or place.card.outputs
-    asked: dict[str, Any] = {"first": first, "last": last, "variables": names, "step": step, **of}
-    return Ask(**asked, cube=place.cube.id, model=place.card.id)
+    names = names_of(parameters) or place.card.outputs
+    about = {"cube": place.cube.id, "model": place.card.id}
+    return asked(first=first, last=last, variables=names, step=step, **about, **of)
 
 
 def cell_at(place: Place, coords: str) -> dict[str, Any]:

@@ -115,6 +115,9 @@ def add_shapes(document: dict[str, Any]) -> None:
                     for kind, content in response.get("content", {}).items():
                         if kind == COVERAGE:
                             content["schema"] = ref("Coverage")
+                        elif kind == GEOJSON and JSON in response["content"]:
+                            # The same as the JSON, as a collection that maps can draw.
+                            content["schema"] = ref("FeatureCollection")
                         elif kind in (JSON, GEOJSON) and shapes:
                             content["schema"] = (
                                 ref(shapes[0]) if len(shapes) == 1 else {"anyOf": [ref(s) for s in shapes]}

@@ -15,6 +15,8 @@ from fieldflux.models.variables import VARIABLES
 if TYPE_CHECKING:
     from fieldflux.tiles.cube import Cube
 
+_GEOJSON: Any = {200: {"content": {"application/geo+json": {}}}}
+
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
 CubeName = Annotated[str, Query(description="Cube, by its id; the default one if empty.", examples=["demo"])]
@@ -98,12 +100,19 @@ async def cube(request: Request, cube: Annotated[str, Path(examples=["demo"])]) 
     return cached(request, _cube(workspace_of(request), workspace_of(request).cube(cube)))
 
 
-@router.get("/cubes/{cube}/outline", summary="Outline of a cube's region, GeoJSON")
+@router.get(
+    "/cubes/{cube}/outline", summary="Outline of a cube's region, GeoJSON", response_class=Response, responses=_GEOJSON
+)
 async def outline(request: Request, cube: Annotated[str, Path(examples=["demo"])]) -> Response:
     return _geojson(request, cube, "outline")
 
 
-@router.get("/cubes/{cube}/fields", summary="Fields of a cube with their crops, GeoJSON")
+@router.get(
+    "/cubes/{cube}/fields",
+    summary="Fields of a cube with their crops, GeoJSON",
+    response_class=Response,
+    responses=_GEOJSON,
+)
 async def fields(request: Request, cube: Annotated[str, Path(examples=["demo"])]) -> Response:
     return _geojson(request, cube, "fields")
 

@@ -13,6 +13,7 @@ from fieldflux.app.ogc.places import place_of, places
 from fieldflux.app.reply import as_json, workspace_of
 from fieldflux.app.routes.fields import Reader
 from fieldflux.app.routes.series import answer_to
+from fieldflux.tiles.steps import Step
 from pydantic import BaseModel, Field
 
 router = APIRouter(prefix="/v1/edr", tags=["OGC API – EDR"])
@@ -48,16 +49,25 @@ class EdrQuery(BaseModel):
         examples=["gpp,nee"],
         max_length=2000,
     )
-    step: str = Field(default="day", description="As in /v1/series: day, month, season, year, period.")
+    step: Step = Field(default="day", description="As in /v1/series.")
     f: str = Field(
         default="", description="CoverageJSON, GeoJSON, CSV, JSON, NetCDF or Parquet.", examples=["CoverageJSON"]
     )
 
 
-class PlacedQuery(EdrQuery):
-    """Of a position or an area."""
+class PositionQuery(EdrQuery):
+    """Of a position."""
 
-    coords: str = Field(description="WKT, in longitude and latitude", examples=["POINT(-93.65 42.03)"])
+    coords: str = Field(description="WKT of a point, in longitude and latitude", examples=["POINT(-93.66 42.035)"])
+
+
+class AreaQuery(EdrQuery):
+    """Of an area."""
+
+    coords: str = Field(
+        description="WKT of a polygon or multipolygon, in longitude and latitude",
+        examples=["POLYGON((-93.66 42.03, -93.65 42.03, -93.65 42.036, -93.66 42.036, -93.66 42.03))"],
+    )
 
 
 def _root(request: Request) -> str:
@@ -90,20 +100,25 @@ async def edr_collection(request: Request, collection: Collection) -> Response:
     response_class=Response,
     responses=_SERIES,
 )
-async def edr_position(request: Request, collection: Collection, asked: Annotated[PlacedQuery, Query()]) -> Response:
+async def edr_position(request: Request, collection: Collection, asked: Annotated[PositionQuery, Query()]) -> Response:
     """The domain of the answer is the cell, 250 m wide, that holds the position: its value is of all of it."""
     place = place_of(workspace_of(request), collection)
     return await _series(request, place, asked, geometry=edr.cell_at(place, asked.coords))
 
 
 @router.get("/collections/{collection}/area", summary="Series of an area", response_class=Response, responses=_SERIES)
-async def edr_area(request: Request, collection: Collection, asked: Annotated[PlacedQuery, Query()]) -> Response:
+async def edr_area(request: Request, collection: Collection, asked: Annotated[AreaQuery, Query()]) -> Response:
     """The mean over the area, not its cells: each cell counts by the exact part of it that is covered."""
     place = place_of(workspace_of(request), collection)
     return await _series(request, place, asked, geometry=edr.area_of(asked.coords))
 
 
-@router.get("/collections/{collection}/locations", summary="Locations: your registered fields, GeoJSON")
+@router.get(
+    "/collections/{collection}/locations",
+    summary="Locations: your registered fields, GeoJSON",
+    response_class=Response,
+    responses={200: {"content": {"application/geo+json": {}}}},
+)
 async def edr_locations(
     request: Request,
     who: Reader,

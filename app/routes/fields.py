@@ -14,12 +14,14 @@ from fieldflux.app.accounts.who import Caller, needs
 from fieldflux.app.address import FieldSeriesQuery
 from fieldflux.app.ask import Ask
 from fieldflux.app.database import Database, database_of
+from fieldflux.app.fields.given import LONGEST_ID
 from fieldflux.app.members import FIELD, Day
 from fieldflux.app.paging import Cursor, PageLimit, from_cursor, to_cursor
 from fieldflux.app.problems import Refused
 from fieldflux.app.reply import as_json, dumps, same, workspace_of
 from fieldflux.app.routes.series import DESCRIBED, answer_to
 from fieldflux.app.workspace import Workspace
+from pydantic import StringConstraints
 
 router = APIRouter(prefix="/v1/fields", tags=["fields"])
 
@@ -36,6 +38,7 @@ ValidFrom = Annotated[
         "property `determination_datetime` (fiboa), or today."
     ),
 ]
+OwnId = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID)]
 IdProperty = Annotated[
     str, Query(description="Property that holds your own id, instead of the Feature's `id`.", max_length=200)
 ]
@@ -148,7 +151,7 @@ async def list_fields(
         Query(description="west,south,east,north, degrees: fields that it touches.", examples=["-94,42,-93,43"]),
     ] = "",
     external_id: Annotated[
-        list[str] | None, Query(description="Your own id; may be given many times.", max_length=500)
+        list[OwnId] | None, Query(description="Your own id; may be given many times.", max_length=500)
     ] = None,
     property: Annotated[
         list[str] | None,

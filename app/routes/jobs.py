@@ -14,6 +14,7 @@ from fieldflux.app.accounts.policy import check_cost, job_cost
 from fieldflux.app.accounts.who import Caller, needs
 from fieldflux.app.database import Database, database_of
 from fieldflux.app.jobs.asked import Job, body_schema, read_job
+from fieldflux.app.jobs.files import MEDIA
 from fieldflux.app.paging import Cursor, PageLimit, from_cursor, to_cursor
 from fieldflux.app.problems import Refused
 from fieldflux.app.reply import as_json, same, workspace_of
@@ -29,9 +30,10 @@ Ending = Literal["parquet", "csv", "ndjson", "json", "netcdf", "nc"]
 
 _NEVER = {"Cache-Control": "no-store"}
 _JSON: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {}}}}
+_MEDIA: Any = {media.split(";")[0]: {} for media in MEDIA.values()}
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}, "description": "The file"},
-    206: {"content": {"application/octet-stream": {}}, "description": "The part of it that `Range` asks for"},
+    200: {"content": _MEDIA, "description": "The file"},
+    206: {"content": _MEDIA, "description": "The part of it that `Range` asks for"},
     304: {"description": "The caller has it already"},
     416: {"content": {"text/plain": {}}, "description": "The file has no such part"},
 }
@@ -96,7 +98,7 @@ async def create(
             description="The job as JSON, where the body is a file of fields: GeoJSON, GeoParquet or a zipped "
             "shapefile.",
             examples=['{"kind": "series", "years": [2021], "step": "year"}'],
-            max_length=20_000,
+            max_length=6_000,
         ),
     ] = "",
     idempotency_key: Annotated[
@@ -265,13 +267,13 @@ async def delete(request: Request, who: Owner, job: JobId) -> Response:
 async def results(request: Request, who: Owner, job: JobId, limit: PageLimit = 100, cursor: Cursor = "") -> Response:
     """Of a series job: the answers of features, in order, as far as all before them are done. `next` is null when all
     have been given; while the job runs, the same cursor gives more later. Of other jobs: their files."""
-    after = from_cursor(cursor, 2)
+    after = from_cursor(cursor, int, 2)
     workspace, database = workspace_of(request), database_of(request)
 
     def work() -> dict[str, Any]:
         from fieldflux.app.jobs.results import page
 
-        at = (int(after[0]), int(after[1])) if after else (0, 0)
+        at = (after[0], after[1]) if after else (0, 0)
         return page(workspace.settings.home, database, who.tenant, job, at, limit)
 
     told = await to_thread.run_sync(work)
@@ -282,13 +284,13 @@ async def results(request: Request, who: Owner, job: JobId, limit: PageLimit = 1
 @router.get("/{job}/failures", summary="Items that failed, with the reasons", response_class=Response, responses=_JSON)
 async def failures(request: Request, who: Owner, job: JobId, limit: PageLimit = 100, cursor: Cursor = "") -> Response:
     """As far as the job is."""
-    after = from_cursor(cursor, 2)
+    after = from_cursor(cursor, int, 2)
     database = database_of(request)
 
     def work() -> dict[str, Any]:
         from fieldflux.app.jobs import book
 
-        begin = (int(after[0]), int(after[1])) if after else (-1, -1)
+        begin = (after[0], after[1]) if after else (-1, -1)
         with database.read() as connection:
             row = book.row_of(connection, who.tenant, job)
             found = book.failures(connection, row["id"], begin, limit + 1)

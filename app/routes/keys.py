@@ -30,6 +30,9 @@ OfTenant = Annotated[
     Query(description=f"Another tenant, for keys of the operator's own (`{OPERATOR}`); `*` for all.", max_length=64),
 ]
 
+Scope = Annotated[str, Field(json_schema_extra={"enum": list(SCOPES)})]
+Door = Annotated[str, Field(json_schema_extra={"enum": list(DOORS)})]
+
 _NEVER = {"Cache-Control": "no-store"}
 _JSON: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {}}}}
 
@@ -40,7 +43,7 @@ class NewKey(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, max_length=200, description="What it is for.", examples=["web map"])
-    scopes: tuple[str, ...] = Field(
+    scopes: tuple[Scope, ...] = Field(
         default=("read",),
         max_length=20,
         description=f"What it allows: {', '.join(SCOPES)}. `read` gets, `fields` registers, `jobs` sends long work, "
@@ -61,7 +64,7 @@ class NewLink(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, max_length=200, description="Who has it, or what for.", examples=["QGIS, Anna"])
-    doors: tuple[str, ...] = Field(
+    doors: tuple[Door, ...] = Field(
         default=("maps",),
         max_length=20,
         description=f"What it is for: {', '.join(DOORS)}. `maps`: tiles, legends, TileJSON, WMTS, OGC API - Tiles; "
