@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 STEPS = ("day", "month", "year")
 """Steps of aggregation that an interval can be calibrated for."""
@@ -58,6 +60,44 @@ class Domain(_Part):
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
 
+class Between(_Part):
+    """How alike the errors of two places are in the same year, by their distance (see `correlation.fit_between`).
+
+    from_km: where classes of distance begin, ascending; the last has no end. correlation: what is taken in each, the
+    upper end of what was measured; nearer than the first class nothing was, and errors are taken to be the same.
+    measured: the estimate itself. pairs, years: how many of each it rests on. data: what these are, in words.
+    levels: of the intervals for which sums of left-out years lay inside at least as often as they should; at others,
+    errors are taken to be the same.
+    """
+
+    from_km: tuple[float, ...] = Field(min_length=1)
+    correlation: tuple[float, ...]
+    measured: tuple[float, ...]
+    pairs: tuple[int, ...]
+    years: tuple[int, ...]
+    levels: tuple[float, ...] = ()
+    data: str = ""
+
+    @model_validator(mode="after")
+    def _classes(self) -> Between:
+        count = len(self.from_km)
+        if any(len(of) != count for of in (self.correlation, self.measured, self.pairs, self.years)):
+            raise ValueError(
+                f"Each of the {count} classes of distance has a correlation, an estimate, pairs and years."
+            )
+        if list(self.from_km) != sorted(set(self.from_km)) or self.from_km[0] < 0:
+            raise ValueError(f"Classes of distance begin farther and farther away, km; given: {list(self.from_km)}.")
+        if not all(1 >= a >= b >= 0 for a, b in zip((1.0, *self.correlation), self.correlation, strict=False)):
+            raise ValueError(
+                f"Correlations lie between 0 and 1 and do not rise with the distance; given: {list(self.correlation)}."
+            )
+        return self
+
+    def at(self, km: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The correlation at distances, km."""
+        return np.asarray(np.array([1.0, *self.correlation])[np.searchsorted(self.from_km, km, "right")])
+
+
 class IntervalRule(_Part):
     """How wide the interval of one variable at one step is, from the errors at held-out groups (see `intervals`).
 
@@ -67,6 +107,7 @@ class IntervalRule(_Part):
     groups, n: held-out groups (sites) and pairs that it was fitted to. data: what these are, in words.
     zero_is_sure: where all members give exactly nothing there is nothing, and no width: no crop stands, so it has no
     leaves. Not for fluxes, which members can agree in and be wrong.
+    between: how alike the errors of two places are; None where it was not measured, and they are taken to be the same.
     """
 
     floor_constant: float = Field(ge=0, allow_inf_nan=False)
@@ -76,6 +117,7 @@ class IntervalRule(_Part):
     n: int = Field(ge=1)
     data: str = ""
     zero_is_sure: bool = False
+    between: Between | None = None
 
     @field_validator("quantiles")
     @classmethod

@@ -140,6 +140,13 @@ def half_width(rule: IntervalRule, mean: Numbers, spread: Numbers, level: float)
     return half
 
 
+def signed_scores(rule: IntervalRule, residuals: Residuals) -> Floats:
+    """[n] (observed - ensemble mean) in units of sqrt(spread^2 + floor^2): what `quantiles` are of, with its sign."""
+    mean, spread, _ = _parts(residuals)
+    floor = rule.floor_constant + rule.floor_slope * np.abs(mean)
+    return np.asarray((residuals.observed.astype(np.float64) - mean) / np.hypot(spread, floor))
+
+
 def coverage_across_groups(residuals: Residuals, levels: Sequence[float] = LEVELS) -> dict[float, Covered]:
     """Level -> how much of each group lies inside intervals that the other groups set. Raises ValueError below 3."""
     names, group = np.unique(residuals.group, return_inverse=True)

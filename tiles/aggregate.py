@@ -69,6 +69,7 @@ class Values:
     total: [T] of the area with values, in `total_unit`: value x valid_fraction x covered area; None where the variable
     is neither a sum of carbon nor the carbon of a place. total_low, total_high: its interval.
     statistics: name -> [T] over the cells, in `unit`, those that were asked for.
+    members: [M, T] of each member, in the variable's own unit, where their spread is the interval (see `combine`).
     """
 
     variable: str
@@ -84,6 +85,7 @@ class Values:
     basis: tuple[Basis, ...] = ()
     valid_days: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     statistics: Mapping[str, Floats] = field(default_factory=dict)
+    members: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,17 @@ def aggregate(
     days = there if single else np.add.reduceat(there, steps.first)
     unit = _unit(v, over)
     low = high = None
+    members: Floats | None = None
     basis: tuple[Basis, ...] = ()
     if numbers.members is not None:
-        open_ones, basis = interval(card, v, value, _over(v, numbers.members, steps) / q, steps.lengths, level, q)
+        each = _over(v, numbers.members, steps) / q
+        open_ones, basis = interval(card, v, value, each, steps.lengths, level, q)
         low, high = open_ones if open_ones is not None else (None, None)
         basis = basis if open_ones is not None else ()
+        if any(b.method != "conformal" for b in basis):
+            members = each
     if (v.over_time != "sum" and v.period != "static") or not unit.startswith(CARBON):
-        return Values(v.name, unit, value, fraction, low, high, basis=basis, valid_days=days)
+        return Values(v.name, unit, value, fraction, low, high, basis=basis, valid_days=days, members=members)
     tonnes = fraction * (cover.covered_m2 / 1e6)
     return Values(
         v.name,
@@ -130,6 +136,7 @@ def aggregate(
         unit.replace(CARBON, "tC"),
         basis,
         days,
+        members=members,
     )
 
 

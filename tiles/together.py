@@ -129,6 +129,7 @@ def _part(values: Values, of: slice) -> Values:
         values.total_unit,
         values.basis if widths else (),
         values.valid_days[of],
+        members=None if values.members is None or not widths else values.members[:, of],
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+from fieldflux.models.correlation import over_places
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -29,6 +30,10 @@ class Correlation:
     scenarios: float = 0.0
     near: float = 0.0
     range_km: float = 25.0
+
+    def at(self, km: Floats) -> Floats:
+        """Between two fields so far apart."""
+        return np.asarray(self.fields + (1.0 - self.fields) * self.near * np.exp(-km / self.range_km))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,7 @@ def over_fields(errors: Floats, places: Floats, correlation: Correlation) -> flo
 
     errors: [F] standard errors of the fields' totals. places: [F, 2] longitude and latitude, degrees.
     """
-    rho, near = correlation.fields, correlation.near
-    alike = near * np.exp(-distances_km(places) / correlation.range_km) if near else np.zeros((len(errors),) * 2)
-    np.fill_diagonal(alike, 1.0)
-    return sqrt(max(0.0, float(errors @ (rho + (1.0 - rho) * alike) @ errors)))
+    return float(over_places(errors, places, correlation.at))
 
 
 def effective_number(errors: Floats, total: float) -> float:
@@ -77,16 +79,6 @@ def of_members(members: Floats) -> float:
     """Standard error by an ensemble: its standard deviation times sqrt(1 + 1/L) (Eq 65-69). members: [L], L > 1."""
     count = len(members)
     return float(np.std(members, ddof=1)) * sqrt(1.0 + 1.0 / count) if count > 1 else 0.0
-
-
-def distances_km(places: Floats) -> Floats:
-    """[F, F] great-circle distances (haversine, a sphere of 6371 km)."""
-    lon, lat = np.radians(places[:, 0]), np.radians(places[:, 1])
-    half = (
-        np.sin(np.subtract.outer(lat, lat) / 2) ** 2
-        + np.cos(lat)[:, None] * np.cos(lat)[None, :] * np.sin(np.subtract.outer(lon, lon) / 2) ** 2
-    )
-    return np.asarray(2 * 6371.0 * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0))))
 
 
 def quantile(probability: float, df: int | None) -> float:

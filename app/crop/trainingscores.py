@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fieldflux.models.card import IntervalRule, Score
+from fieldflux.models.correlation import Pairs, sum_scores, with_between
 from fieldflux.models.hybrids.crop.learn import yields_of
 from fieldflux.models.hybrids.crop.seasonnet import SeasonNetwork, carbon, grow
 from fieldflux.models.intervals import Residuals, coverage_across_groups, coverage_scores, fit_rule
@@ -25,6 +26,8 @@ Rules = dict[str, dict[str, IntervalRule]]
 Array = NDArray[np.float64]
 LEADS = (150, 120, 90, 60, 30)
 """Days from the issue of a forecast to the harvest at which its interval is set."""
+FAR_KM = 150.0
+"""Counties nearer than this lie side by side or nearly so."""
 
 
 def calibrated(
@@ -35,8 +38,10 @@ def calibrated(
     scores: list[Score] = []
     harvests = _harvests(recipe, lessons, folds)
     said = f"county years of {recipe.folds} folds of left-out years"
-    rules["yield"] = {"year": fit_rule(harvests, data=said)}
-    scores += coverage_scores(coverage_across_groups(harvests), "yield", "year", said)
+    rule, sums = with_between(harvests, fit_rule(harvests.residuals, data=said), (0.0, FAR_KM), said)
+    rules["yield"] = {"year": rule}
+    scores += coverage_scores(coverage_across_groups(harvests.residuals), "yield", "year", said)
+    scores += sum_scores(sums, "yield", said)
     for name, unit in (("biomass", "gC m-2"), ("grain", "gC m-2"), ("lai", "m2 m-2")):
         found = _fields(recipe, lessons, folds, name)
         if found is None:
@@ -63,9 +68,9 @@ def calibrated(
     return rules, forecasts, tuple(scores)
 
 
-def _harvests(recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequence[Ensembles]) -> Residuals:
+def _harvests(recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequence[Ensembles]) -> Pairs:
     """Yields of left-out years, gC m-2; a group is a year, in which counties err together."""
-    group, observed, members = [], [], []
+    years, kinds, places, observed, members = [], [], [], [], []
     for one in lessons:
         at = one.fold_of_year(recipe.folds)
         scale = one.kind.market.carbon_m2(1.0)
@@ -75,10 +80,14 @@ def _harvests(recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequen
                 continue
             with torch.inference_mode():
                 made = yields_of(networks[one.kind.name], lessons_of(one.kind, rows))[0]
-            group += [str(r.year) for r in rows]
+            years += [r.year for r in rows]
+            kinds += [one.kind.name] * len(rows)
+            places += [(r.record.longitude, float(np.mean(r.record.points["latitude"]))) for r in rows]
             observed += [r.observed * scale for r in rows]
             members.append(made.double().numpy() * scale)
-    return Residuals(np.array(group), np.array(observed), np.concatenate(members, axis=1))
+    group = np.array([str(year) for year in years])
+    residuals = Residuals(group, np.array(observed), np.concatenate(members, axis=1))
+    return Pairs(residuals, np.array(years), np.array(kinds), np.array(places))
 
 
 def _forecasts(recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequence[Ensembles], lead: int) -> Residuals:
