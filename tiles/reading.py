@@ -116,7 +116,12 @@ class Reader:
             return self._run[year].flagged
 
         def read() -> dict[str, float] | None:
-            return _flagged(self._parts(year), self._cover)
+            store, cover = self._source.store, self._cover
+            assert store is not None
+            window = cover.window
+            flags = store.read_flags(window, year)
+            at = (cover.rows - window.row0, cover.cols - window.col0)
+            return None if flags is None else _shares({n: cells[at] for n, cells in flags.items()}, cover)
 
         kept: dict[str, float] | None = self._kept(("flagged", year), read, lambda f: 100 * len(f or ()))
         return kept
@@ -182,9 +187,10 @@ class Reader:
         if with_yield:
             return yield_by_crop(self._parts(year), crops, self._source)
         w, cover = cube.window, self._cover
-        codes, which = np.unique(crops[cover.rows - w.row0, cover.cols - w.col0], return_inverse=True)
-        weights = np.bincount(which, cover.fraction, codes.size)
-        return [(int(c), float(weight), 0.0, 0.0) for c, weight in zip(codes, weights, strict=True)]
+        # Codes are of 0 to 255.
+        codes = crops[cover.rows - w.row0, cover.cols - w.col0]
+        weights = np.bincount(codes, cover.fraction)
+        return [(c, float(weights[c]), 0.0, 0.0) for c in np.flatnonzero(np.bincount(codes)).tolist()]
 
     # where from
 
@@ -352,7 +358,7 @@ def _sum_year(
         [] if crops is None else yield_by_crop([part], crops, source),
         {name: data.daily[name].reshape(days, -1)[:, :n].copy() for name in layout.daily},
         {name: data.yearly[name].reshape(-1)[:n].copy() for name in layout.annual},
-        _flagged([part], cover),
+        None if data.flags is None else _shares({k: f.reshape(-1)[:n] for k, f in data.flags.items()}, cover),
     )
 
 
@@ -372,15 +378,10 @@ def yield_by_crop(parts: Iterable[Part], crops: NDArray[np.int16], source: Sourc
     return [(code, float(a), float(b), float(c)) for code, (a, b, c) in sums.items()]
 
 
-def _flagged(parts: Iterable[Part], cover: Coverage) -> dict[str, float] | None:
-    sums: dict[str, float] = {}
-    for part in parts:
-        flags = part.flags()
-        if flags is None:
-            return None
-        for name, cells in flags.items():
-            sums[name] = sums.get(name, 0.0) + float(part.weights[cells].sum())
-    return {name: area / cover.effective_cells for name, area in sums.items() if area > 0}
+def _shares(flags: Mapping[str, NDArray[np.bool_]], cover: Coverage) -> dict[str, float]:
+    """Share of the covered area of each flag of its cells [C]; those of none are left out."""
+    areas = {name: float(cover.fraction[cells].sum()) for name, cells in flags.items()}
+    return {name: area / cover.effective_cells for name, area in areas.items() if area > 0}
 
 
 def _quanta(sums: Floats, weight: Floats, scale: Floats) -> Floats:

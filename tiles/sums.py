@@ -5,7 +5,7 @@ Counts are 16-bit, sums 64-bit floats: a county's year is some ten million count
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -32,7 +32,6 @@ class Part:
     rows, cols: [r, c] absolute cells. weights: [r, c] fraction of each cell covered, 0 outside the polygon.
     days: variables -> counts [day, r, c] of each. members: the same of every member, [member, day, r, c].
     year: (variable, member or None for the mean) -> values [r, c] of the year.
-    flags: what the model flagged in the year, name -> bool [r, c]; None where that is not kept.
     """
 
     weights: Floats
@@ -41,7 +40,6 @@ class Part:
     days: Callable[[Sequence[str]], list[Counts]]
     members: Callable[[Sequence[str]], list[Counts]]
     year: Callable[[str, int | None], NDArray[np.float32]]
-    flags: Callable[[], Mapping[str, NDArray[np.bool_]] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,6 @@ def _store_part(
         lambda names: store.read_packed_together(names, window, first, last),
         lambda names: store.read_members(names, window, first, last),
         lambda name, member: store.read_year(name, window, year, member),
-        lambda: store.read_flags(window, year),
     )
 
 
@@ -116,7 +113,6 @@ def part_of_cells(data: YearData, coverage: Coverage) -> Part:
         lambda names: [data.daily[name] for name in names],
         lambda names: [data.member_daily[name] for name in names],
         of_year,
-        lambda: data.flags,
     )
 
 

@@ -28,6 +28,21 @@ from .mercator import lonlat_bounds
 from .rings import Rings, to_cells
 from .shape import Area, BadGeometry, Limits, Shape, read_shape
 
+__all__ = [
+    "FLAGS",
+    "Area",
+    "BadGeometry",
+    "Coverage",
+    "Limits",
+    "Shape",
+    "cell_polygon",
+    "coverage",
+    "coverage_key",
+    "coverages",
+    "geodesic_area_ha",
+    "read_shape",
+]
+
 EDGE_DEGREES = 0.0025
 """Longest edge that is projected as it is: a straight line of 250 m in degrees strays 1 mm from one on the plane."""
 MOST_POINTS = 200_000
