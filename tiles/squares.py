@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .damage import bad_metadata, damaged
 from .folder import StoreAway
 from .layout import DAYS_IN_SHARD, shards
+from .manifest import BadStore
 from .packing import FILL, Counts
 from .pieces import Cutting, DamagedShard, OpenShard, read_boxes, read_squares_at
 from .site import Site
@@ -168,7 +169,7 @@ def _days(
 ) -> list[Counts]:
     try:
         cutting = _cutting(view, at)
-    except StoreAway:
+    except (StoreAway, BadStore):
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise bad_metadata(site, at, str(error)) from error

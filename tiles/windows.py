@@ -16,6 +16,7 @@ from .damage import bad_metadata, damaged, short
 from .folder import StoreAway
 from .grid import Window
 from .layout import shards
+from .manifest import BadStore
 from .packing import FILL, Counts
 from .pyramid import coarse_counts, coarse_values
 from .site import NotInStore, Site
@@ -108,7 +109,7 @@ def opened_array(site: Site, view: View, at: str) -> Any:
     if found is None:
         try:
             found = view.files.array(at, view.opened)
-        except StoreAway:
+        except (StoreAway, BadStore):
             raise
         except ValueError as error:
             raise bad_metadata(site, at, short(error)) from error
@@ -215,7 +216,7 @@ def _check_present(site: Site, view: View, at: str) -> None:
 def _result(site: Site, read: Any, ask: Ask) -> Any:
     try:
         return read.result()
-    except StoreAway:
+    except (StoreAway, BadStore):
         raise
     except ValueError as error:
         named = re.search(r'local file "([^"]+)"', str(error))
