@@ -6,17 +6,21 @@ import logging
 import re
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import xarray as xr
 from fieldflux.app.accounts.commands import keys_app
 from fieldflux.app.accounts.doors import ENTRANCES
 from fieldflux.app.accounts.tokens import Signer
 from fieldflux.app.accounts.who import DOORS, SCOPES
 from fieldflux.app.database import Database, database_url
 from fieldflux.app.settings import Jobs
+from fieldflux.tiles.store import open_store
 from owslib.wmts import WebMapTileService
 from pystac import Catalog
 from typer.testing import CliRunner
@@ -161,16 +165,37 @@ def test_edr_opens_by_its_address(served: Served, owner: str, field: Json) -> No
 
 def test_stac_opens_by_its_address(served: Served, owner: str) -> None:
     client = served.client
-    made = link(served, owner, "stac", "maps")
+    made = link(served, owner, "stac", "maps", "stores")
     catalog = followed(client, made["addresses"]["stac"]).json()
     assert Catalog.from_dict(catalog).id == "fieldflux"
     children = [x["href"] for x in catalog["links"] if x["rel"] == "child"]
     for child in children:
         told = followed(client, child).json()
-        # The store itself is for clients that send a key in a header.
-        for address in hrefs({**told, "assets": {k: v for k, v in told["assets"].items() if k != "zarr"}}):
+        zarr = told["assets"]["zarr"]["href"]
+        for address in hrefs(told):
             if "/v1/" in address:
-                followed(client, address)
+                followed(client, f"{zarr}/zarr.json" if address == zarr else address)
+
+
+def test_plain_xarray_reads_a_store_by_its_address(served: Served, owner: str, home: Path) -> None:
+    made = link(served, owner, "stores")
+    told = followed(served.client, made["addresses"]["stores"]).json()["stores"][0]
+    local = open_store(next((home / "stores").glob("*/*.zarr")))
+    with xr.open_zarr(told["zarr"], group="2019", mask_and_scale=False) as group:
+        days = group["gpp"].isel(time=slice(150, 160)).values
+    first, last = date(2019, 5, 31), date(2019, 6, 9)
+    np.testing.assert_array_equal(days, local.read_packed("gpp", local.window, first, last))
+    file = f"{told['zarr']}/zarr.json"
+    for wrong, status in (
+        (file.replace("/fft_", "/fft_x"), 401),
+        (file.replace(f"/{made['token']}/", "/"), 401),
+        (file.replace(made["token"], link(served, owner, "maps")["token"]), 403),
+    ):
+        assert served.client.get(wrong).status_code == status
+        assert made["token"] not in served.client.get(wrong).json()["instance"]
+    assert served.client.post(file).status_code == 401
+    served.ask("DELETE", f"/v1/keys/{made['id']}", owner).raise_for_status()
+    assert served.client.get(file).status_code == 401
 
 
 def test_vector_tiles_of_fields_open_by_their_address(served: Served, field: Json) -> None:
@@ -196,7 +221,7 @@ def test_a_link_reads_what_it_is_for_and_nothing_else(served: Served, owner: str
             assert reply.status_code == (200 if other == door else 403), (door, other)
             assert token not in reply.text or other == door
         closed = ("/v1/fields", f"/v1/fields/{field['id']}", "/v1/keys", "/v1/usage", "/v1/jobs", "/v1/statements")
-        for path in (*closed, "/v1/series", "/v1/stores", "/metrics"):
+        for path in (*closed, "/v1/series", "/metrics"):
             assert served.client.get(path, params={"token": token}).status_code == 401, (door, path)
         for method in ("POST", "PUT", "DELETE"):
             assert served.client.request(method, paths[door], params={"token": token}).status_code == 401
@@ -243,6 +268,8 @@ def test_no_log_and_no_file_has_a_token(
             served.client.get(address)
             served.client.get(address.replace("/v1/", "/v1/no/"))
         served.client.get("/v1/tiles/gpp/2020/99/0/0.png", params={"token": made["token"]})
+        for path in ("zarr/zarr.json", "zarr/no", "none"):
+            served.client.get(f"/v1/stores/{made['token']}/{COLLECTION}/{path}")
     of_server = [r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore", "urllib3"))]
     assert of_server
     assert not [line for line in of_server if made["token"][4:30] in line]

@@ -55,7 +55,7 @@ def link(
     tenant: Annotated[str, typer.Option(help="Whose fields and limits it has.")] = "local",
     door: Annotated[
         list[str] | None,
-        typer.Option(help="What it is for: maps, fields, series, stac. Repeatable.", show_default="maps"),
+        typer.Option(help="What it is for: maps, fields, series, stac, stores. Repeatable.", show_default="maps"),
     ] = None,
     days: Annotated[int, typer.Option(help="Days until it expires.", min=1)] = 30,
     server: Annotated[str, typer.Option(help="Address of the server, as its users see it.")] = "http://localhost:8000",

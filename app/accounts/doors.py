@@ -16,6 +16,7 @@ ENTRANCES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "fields": {"vector_tiles": "/v1/fields/tiles/tilejson.json"},
         "series": {"edr": "/v1/edr"},
         "stac": {"stac": "/v1/stac"},
+        "stores": {"stores": "/v1/stores"},
     }
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from fastapi import Request
 from fieldflux.app.problems import Refused, problem_of
@@ -14,8 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .limits import Allowances, Verdict
 from .policy import BODY_BYTES, FIELDS_WRITE, Rule, rule_of
 from .ring import BadKey, Ring
+from .tokens import PREFIX
 from .who import LOCAL, NOBODY, Caller, lacking
 
+_STORES = "/v1/stores/"
+_IN_PATH = f"{_STORES}{PREFIX}"
 _REALM = 'Bearer realm="fieldflux"'
 
 
@@ -36,12 +39,13 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        token = _take_token(scope)
         rule = rule_of(scope["method"], scope["path"])
         scope["fieldflux.rule"] = rule
         scope["fieldflux.cost"] = 0.0
         scope["fieldflux.caller"] = NOBODY
         try:
-            who = await self._enter(scope, rule)
+            who = await self._enter(scope, rule, token)
         except ValueError as error:
             problem = problem_of(error)
             if problem is None:
@@ -59,9 +63,8 @@ class Gate:
 
         await self.app(scope, receive, marked)
 
-    async def _enter(self, scope: Scope, rule: Rule) -> str:
+    async def _enter(self, scope: Scope, rule: Rule, token: str) -> str:
         """Let a request in; whose bucket it used, or "". Raises Refused, DatabaseFault."""
-        token = _take_token(scope) if b"token=" in scope["query_string"] else ""
         if self.ring is None:
             scope["fieldflux.caller"] = LOCAL
         else:
@@ -174,7 +177,9 @@ def too_much(verdict: Verdict, cost: float, allowances: Allowances) -> Refused:
 
 def _no_key(rule: Rule, token: str, scheme: str) -> Refused:
     if token:
-        sentence = "A token in the address is for the GET of maps and catalogues. This needs a key, in a header."
+        sentence = (
+            "A token in the address is for the GET of maps, stores and catalogues. This needs a key, in a header."
+        )
     elif scheme:
         sentence = f"The header Authorization is 'Bearer ff_…'; the scheme '{scheme[:20]}' is none of this server."
     else:
@@ -197,7 +202,17 @@ def _other_door(rule: Rule, found: Caller) -> Refused:
 
 
 def _take_token(scope: MutableMapping[str, Any]) -> str:
-    """The token of the query, which is taken out of it, so that it comes into no log and no entity tag."""
+    """The token of the address, which is taken out of it, so that it comes into no log and no entity tag.
+
+    It stands in the query, or before a store's name: programs that read Zarr put the names of files behind an address.
+    """
+    if scope["path"].startswith(_IN_PATH):
+        token, _, rest = scope["path"].removeprefix(_STORES).partition("/")
+        scope["path"] = _STORES + rest
+        scope["raw_path"] = quote(scope["path"]).encode()
+        return str(token)
+    if b"token=" not in scope["query_string"]:
+        return ""
     found = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, encoding="latin-1")
     tokens = [value for name, value in found if name == "token"]
     if tokens:

@@ -46,7 +46,7 @@ FIELDS_READ = Rule("fields", "read")
 FIELDS_WRITE = Rule("fields", "fields", 5.0)
 JOBS_READ = Rule("jobs", "read")
 JOBS_WRITE = Rule("jobs", "jobs", 5.0)
-STORES = Rule("store", "read")
+STORES = Rule("store", "read", 1.0, "stores")
 STATEMENTS = Rule("statements", "read")
 STATEMENTS_WRITE = Rule("statements", "statements", 5.0)
 

@@ -11,9 +11,9 @@ from fieldflux.app.problems import Refused
 SCOPES: tuple[str, ...] = ("read", "fields", "jobs", "statements", "admin")
 ALL_SCOPES: frozenset[str] = frozenset(SCOPES)
 
-DOORS: tuple[str, ...] = ("maps", "fields", "series", "stac")
+DOORS: tuple[str, ...] = ("maps", "fields", "series", "stac", "stores")
 """What a token in an address can be for: maps (tiles, legends, TileJSON, WMTS, OGC API - Tiles), registered fields
-(vector tiles, EDR locations), series (EDR), the STAC catalogue."""
+(vector tiles, EDR locations), series (EDR), the STAC catalogue, the stores (Zarr)."""
 SHORT_DOORS: frozenset[str] = frozenset({"maps", "fields"})
 """What a token that lasts an hour at most is for."""
 LINK = "link:"

@@ -10,15 +10,20 @@ from fastapi import Request, Response
 from fieldflux.app.accounts.who import carried
 from fieldflux.app.reply import cached, tagged
 
+_STORES = "/v1/stores/"
+
 
 def with_token(address: str, token: str) -> str:
-    """An address with a token in its query; as it is without one. Its holes ({time}, {z}) stay.
+    """An address with a token in its query, of a store in its path; as it is without one. Its holes ({time}, {z}) stay.
 
     >>> with_token("http://a/{z}.png?f=png", "t"), with_token("http://a?", "t"), with_token("http://a", "")
     ('http://a/{z}.png?f=png&token=t', 'http://a?token=t&', 'http://a')
     """
     if not token:
         return address
+    if _STORES in address:
+        # Programs that read Zarr put the names of files behind the address.
+        return address.replace(_STORES, f"{_STORES}{quote(token)}/", 1)
     if address.endswith("?"):
         return f"{address}token={quote(token)}&"
     return f"{address}{'&' if '?' in address else '?'}token={quote(token)}"

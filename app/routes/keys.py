@@ -68,7 +68,8 @@ class NewLink(BaseModel):
         default=("maps",),
         max_length=20,
         description=f"What it is for: {', '.join(DOORS)}. `maps`: tiles, legends, TileJSON, WMTS, OGC API - Tiles; "
-        "`fields`: vector tiles and EDR locations of your fields; `series`: EDR; `stac`: the catalogue.",
+        "`fields`: vector tiles and EDR locations of your fields; `series`: EDR; `stac`: the catalogue; "
+        "`stores`: the stores as Zarr.",
         examples=[["maps", "stac"]],
     )
     days: int = Field(default=30, ge=1, le=LONGEST_LINK, description="Days until it expires.")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
+from fieldflux.app.ogc.links import linked, token_of, with_token
 from fieldflux.app.ogc.places import id_of, place_of, places
 from fieldflux.app.problems import Refused
-from fieldflux.app.reply import cached, same, tagged, workspace_of
+from fieldflux.app.reply import same, tagged, workspace_of
 from fieldflux.app.snapshots import store_of
 from fieldflux.app.stores import check_path, file_of, sent
 
@@ -30,12 +31,14 @@ _FILE: Any = {
 
 @router.get("", summary="Stores, with the addresses of their Zarr hierarchies")
 async def stores(request: Request) -> Response:
+    """With a link for `stores`, the addresses carry its token in their path: xarray and GDAL read them as they are."""
     workspace = workspace_of(request)
     listed = []
     for place in places(workspace):
         store = workspace.store(place)
         if store is not None:
             zarr = str(request.url_for("store_file", store=id_of(place), path="zarr.json")).removesuffix("/zarr.json")
+            zarr = with_token(zarr, token_of(request))
             listed.append(
                 {
                     "id": id_of(place),
@@ -50,7 +53,7 @@ async def stores(request: Request) -> Response:
                     "open": f"xarray.open_zarr('{zarr}', group='{store.years[-1]}')",
                 }
             )
-    return cached(request, {"stores": listed})
+    return linked(request, {"stores": listed})
 
 
 @router.get("/{store}/zarr/{path:path}", summary="A file of a store", response_class=Response, responses=_FILE)
