@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from .members import (
     FIELD,
     OTHER_FIELD,
+    Combine,
     CubeId,
     Day,
     Features,
@@ -133,6 +134,7 @@ class Ask(About):
                     "variables": ["nee"],
                     "step": "season",
                     "units": {"nee": "tCO2e ha-1"},
+                    "combine": True,
                 },
             ],
         },
@@ -141,6 +143,7 @@ class Ask(About):
     geometry: Geometry = None
     features: Features = None
     fields: FieldIds = None
+    combine: Combine = False
 
     @model_validator(mode="after")
     def _one_kind(self) -> Ask:

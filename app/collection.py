@@ -13,6 +13,7 @@ from .problems import Problem, Refused, problem_of
 from .workspace import Place, Workspace
 
 if TYPE_CHECKING:
+    from fieldflux.tiles.combine import Hows
     from fieldflux.tiles.series import Series, SeriesRequest, Source
     from fieldflux.tiles.zonal import Shape
 
@@ -40,24 +41,40 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
+class Combined:
+    """What to know of the sum over many: how many features are in it, which are not, and why its interval is so wide.
+
+    overlap_ha: land under several outlines, beyond the once that it counts.
+    """
+
+    counted: int
+    not_counted: tuple[int, ...]
+    overlap_ha: float
+    hows: Hows
+
+
+@dataclass(frozen=True, slots=True)
 class Feature:
-    """A feature's answer: a series, or a problem."""
+    """A feature's answer: a series, or a problem; or, with `combined`, the sum over all of them."""
 
     given: Given
     series: Series | None = None
     problem: Problem | None = None
     chunks: tuple[tuple[int, int, int], ...] = ()
+    combined: Combined | None = None
 
     @property
     def status(self) -> Status:
         if self.series is None:
             return "FAILED"
-        return "PARTIAL" if PARTIAL & set(self.series.flags) else "OK"
+        lacks = self.combined is not None and self.combined.not_counted
+        return "PARTIAL" if lacks or PARTIAL & set(self.series.flags) else "OK"
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A checked question about many polygons. alone: it was asked of one polygon, as `geometry`."""
+    """A checked question about many polygons. alone: it was asked of one polygon, as `geometry`; combine: also of
+    their sum."""
 
     place: Place
     source: Source
@@ -65,13 +82,15 @@ class Collection:
     given: tuple[Given, ...]
     units: Mapping[str, str]
     alone: bool = False
+    combine: bool = False
 
     @property
     def key(self) -> str:
         """The same for the same answer."""
         shapes = [g.shape for g in self.given if g.shape is not None]
         said = [(g.index, g.id, str(g.error or "")) for g in self.given]
-        return key_of(self.place, self.source, self.request, {**self.units, "given": repr(said)}, shapes)
+        asked = {**self.units, "given": repr(said), "combine": str(self.combine)}
+        return key_of(self.place, self.source, self.request, asked, shapes)
 
 
 def collection(
@@ -101,11 +120,14 @@ def collection(
         given = _registered(ask.fields, database, tenant)
     else:
         given = tuple(_given(i, feature, source) for i, feature in enumerate(_features(ask.features)))
-    return Collection(place, source, request, given, ask.units)
+    return Collection(place, source, request, given, ask.units, combine=ask.combine)
 
 
 def features_of(asked: Collection) -> list[Feature]:
-    """Read or compute the answers, in order. Raises what reading and running raise for all of them."""
+    """Read or compute the answers, in order; the sum over them last, where it is asked for and any has an answer.
+
+    Raises what reading and running raise for all of them.
+    """
     from fieldflux.tiles.many import many_series
     from fieldflux.tiles.series import Series
     from fieldflux.tiles.units import in_units
@@ -123,6 +145,10 @@ def features_of(asked: Collection) -> list[Feature]:
         if problem is None:
             raise result
         answers.append(Feature(given, None, problem, getattr(result, "chunks", ())))
+    if asked.combine and any(feature.series is not None for feature in answers):
+        from .combine import combined_of
+
+        answers.append(combined_of(asked, answers))
     return answers
 
 
@@ -133,7 +159,8 @@ def status_of(features: Sequence[Feature]) -> Status:
 
 
 def as_collection(asked: Collection, features: Sequence[Feature]) -> dict[str, Any]:
-    """The answer as plain values and arrays: what all share once, then a member of `features` for each, in order."""
+    """The answer as plain values and arrays: what all share once, then a member of `features` for each, in order; with
+    the sum over them as `combined`."""
     bodies = [None if f.series is None else as_answer(asked.place, f.series) for f in features]
     first = next((body for body in bodies if body is not None), None)
     shared = {} if first is None else {name: first[name] for name in SHARED if name in first}
@@ -141,6 +168,7 @@ def as_collection(asked: Collection, features: Sequence[Feature]) -> dict[str, A
         shared["interval_level"] = asked.request.level if asked.request.interval else None
     notes: dict[str, str] = {}
     told = []
+    whole: dict[str, Any] = {"combined": None} if asked.combine else {}
     for feature, body in zip(features, bodies, strict=True):
         about: dict[str, Any] = {"index": feature.given.index, "id": feature.given.id}
         if feature.given.external_id is not None:
@@ -153,9 +181,31 @@ def as_collection(asked: Collection, features: Sequence[Feature]) -> dict[str, A
             about |= {name: value for name, value in body.items() if name not in SHARED and name != "notes"}
             if "status" in body:
                 about |= {"status": feature.status, "step_status": body["status"]}
-        told.append(about)
-    counts = {s: sum(f.status == s for f in features) for s in ("OK", "PARTIAL", "FAILED")}
-    return {"status": status_of(features), "counts": counts, **shared, "features": told, "notes": notes}
+        if feature.combined is None:
+            told.append(about)
+        else:
+            whole = {"combined": {**of_sum(feature.combined), **about}}
+    each = [f for f in features if f.combined is None]
+    counts = {s: sum(f.status == s for f in each) for s in ("OK", "PARTIAL", "FAILED")}
+    return {"status": status_of(each), "counts": counts, **shared, **whole, "features": told, "notes": notes}
+
+
+def of_sum(one: Combined) -> dict[str, Any]:
+    """What to know of a sum."""
+
+    def plain(hows: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: {"how": how.how, "says": how.sentence()}
+            | ({} if how.between is None else {"between": how.between.model_dump(mode="json")})
+            for name, how in hows.items()
+        }
+
+    return {
+        "counted": one.counted,
+        "not_counted": list(one.not_counted),
+        "overlap_ha": round(one.overlap_ha, 4),
+        "errors_together": {"steps": plain(one.hows.steps), "period": plain(one.hows.period)},
+    }
 
 
 def problem_body(feature: Feature) -> dict[str, Any]:

@@ -68,6 +68,14 @@ Years: TypeAlias = tuple[Whole, ...]
 Intervals: TypeAlias = Annotated[
     Switch, Field(description="Intervals, where the model is an ensemble; a county is quicker without.")
 ]
+Combine: TypeAlias = Annotated[
+    Switch,
+    Field(
+        description="Of many: also their sum, as `combined`. Land under several outlines is counted once, for the "
+        "first of them (`overlap_ha`). Its interval knows that errors of different fields hang together: see "
+        "`errors_together`."
+    ),
+]
 Level: TypeAlias = Annotated[
     Number,
     Field(

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
 from datetime import date
+from pathlib import Path
 
+import httpx
+import jsonschema
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import xarray as xr
+from fieldflux.app.openapi.shapes import SHAPES
 from fieldflux.models.card import Between, Card, IntervalRule
 from fieldflux.models.correlation import (
     LEAST_YEARS,
@@ -23,14 +32,15 @@ from fieldflux.tiles.combine import combined, counted_once
 from fieldflux.tiles.cube import open_cube
 from fieldflux.tiles.many import many_series
 from fieldflux.tiles.series import Series, SeriesRequest, Source, Values
+from fieldflux.tiles.shape import Shape, read_shape
 from fieldflux.tiles.store import open_store
-from fieldflux.tiles.zonal import Shape, geodesic_area_ha, read_shape
+from fieldflux.tiles.zonal import geodesic_area_ha
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from shapely.geometry import Polygon
+from shapely.geometry import Polygon, mapping
 
-from .serving import toy_home, toy_registry
+from .serving import Json, serving, settings_of, toy_home, toy_registry
 from .toy_cube import GRID, WINDOW
 
 YEARS = (date(2019, 1, 1), date(2020, 12, 31))
@@ -48,8 +58,12 @@ RULES = {"gpp": {"year": rule()}, "nee": {"year": rule(FAR)}, "yield": {"year": 
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    home = toy_home(tmp_path_factory.mktemp("home"), years=(2019, 2020))
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_home(tmp_path_factory.mktemp("home"), years=(2019, 2020))
+
+
+@pytest.fixture(scope="module")
+def source(home: Path) -> Source:
     (path,) = (home / "stores").glob("*/*.zarr")
     model = toy_registry(home / "checkpoints").toy
     card = model.card.model_copy(update={"intervals": RULES})
@@ -58,7 +72,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
 
 def on_grid(x: float, y: float, wide: float, high: float) -> Shape:
     """A square of the toy cube, by columns and rows from its corner."""
-    at = np.array([(x, y), (x + wide, y), (x + wide, y + high), (x, y + high)]) + (WINDOW.col0, WINDOW.row0)
+    at = np.array([(x, y), (x + wide, y), (x + wide, y + high), (x, y + high)]) + np.array([WINDOW.col0, WINDOW.row0])
     lon, lat = GRID.to_lonlat(GRID.x0 + at[:, 0] * GRID.size, GRID.y0 - at[:, 1] * GRID.size)
     return read_shape(Polygon(np.column_stack([lon, lat])))
 
@@ -247,3 +261,80 @@ def test_shipped_cards_say_how_alike_their_errors_are() -> None:
         assert between is not None
         assert min(between.years) >= LEAST_YEARS
         assert between.data
+
+
+# --- as it is asked for -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def client(home: Path) -> Iterator[httpx.Client]:
+    with serving(settings_of(home), toy_registry(home / "checkpoints")) as found:
+        yield found
+
+
+def feature(shape: Shape, name: str) -> Json:
+    return {"type": "Feature", "id": name, "properties": {}, "geometry": mapping(shape.geometry)}
+
+
+FAR_AWAY: Json = {"type": "Feature", "id": "far", "properties": {}, "geometry": {
+    "type": "Polygon", "coordinates": [[[10, 50], [10.01, 50], [10.01, 50.01], [10, 50]]]}}  # fmt: skip
+
+
+def test_a_sum_is_one_more_entry_in_every_format(client: httpx.Client) -> None:
+    land = [on_grid(10, 10, 4, 4), on_grid(12, 10, 4, 4), on_grid(30, 10, 3, 3)]
+    features = [feature(shape, name) for shape, name in zip(land, "abc", strict=True)]
+    body = {"features": [*features, FAR_AWAY], "years": [2020], "step": "year", "variables": ["nee", "yield"]}
+    plain = client.post("/v1/series", json=body).json()
+    assert "combined" not in plain
+    body |= {"combine": True, "units": {"nee": "tCO2e ha-1"}}
+    reply = client.post("/v1/series", json=body)
+    found = reply.json()
+    components = {"components": {"schemas": SHAPES}}
+    jsonschema.validate(found, {**SHAPES["ManySeries"], **components})
+    assert (found["counts"], len(found["features"])) == ({"OK": 3, "PARTIAL": 0, "FAILED": 1}, 4)
+    one = found["combined"]
+    assert (one["status"], one["counted"], one["not_counted"]) == ("PARTIAL", 3, [3])
+    assert one["overlap_ha"] == pytest.approx(50.0, rel=1e-2)
+    assert one["area_ha"] == pytest.approx(
+        sum(f["area_ha"] for f in found["features"][:3]) - one["overlap_ha"], abs=1e-3
+    )
+    assert one["errors_together"]["steps"]["nee"]["how"] == "members"
+    total, mean = one["totals"]["nee"], one["values"]["nee"][0]
+    assert total["value"][0] == pytest.approx(mean * one["covered_ha"] * one["valid_fraction"]["nee"][0], rel=1e-5)
+    assert total["low"][0] < total["value"][0] < total["high"][0]
+    assert sum(crop["fraction"] for crop in one["crops"]) == pytest.approx(1.0, abs=1e-4)
+
+    def asked_as(f: str) -> bytes:
+        made = client.post("/v1/series", json=body, params={"f": f})
+        assert made.status_code == 200, made.text
+        return made.content
+
+    text = asked_as("csv").decode().splitlines()
+    comments, rows = ([line for line in text if line.startswith("#") == known] for known in (True, False))
+    (row,) = [r for r in csv.DictReader(rows) if r["id"] == "combined"]
+    assert float(row["nee_total (tCO2e)"]) == pytest.approx(total["value"][0], abs=1e-6)
+    assert any("combined: sum of 3 features, not of 3;" in line for line in comments)
+    assert any("summed over the fields first" in line for line in comments)
+    about, *lines = (json.loads(line) for line in asked_as("ndjson").splitlines())
+    assert [line["id"] for line in lines] == ["a", "b", "c", "far", "combined"]
+    assert about["about"]["features"][-1]["overlap_ha"] == one["overlap_ha"]
+    table = pq.read_table(io.BytesIO(asked_as("parquet"))).to_pylist()
+    assert table[-1]["nee_total"] == pytest.approx(total["value"][0], abs=1e-6)
+    assert json.loads(asked_as("geojson"))["fieldflux:about"]["combined"]["totals"] == one["totals"]
+    assert json.loads(asked_as("covjson"))["fieldflux:about"]["features"][-1]["summary"] == one["summary"]
+    with xr.open_dataset(io.BytesIO(asked_as("netcdf")), engine="h5netcdf") as data:
+        assert data.sizes["station"] == 3
+        assert json.loads(data.attrs["fieldflux"])["features"][-1]["summary"] == one["summary"]
+
+
+def test_a_sum_of_nothing_is_none_and_that_of_one_polygon_is_it(client: httpx.Client) -> None:
+    body = {"years": [2020], "step": "month", "variables": ["nee"], "combine": True}
+    nothing = client.post("/v1/series", json={"features": [FAR_AWAY], **body}).json()
+    assert (nothing["status"], nothing["combined"]) == ("FAILED", None)
+    field = on_grid(20.3, 30.1, 3, 2)
+    found = client.post("/v1/series", json={"features": [feature(field, "a")], **body}).json()
+    for name in ("values", "totals", "intervals", "summary", "area_ha", "crops"):
+        assert found["combined"][name] == found["features"][0][name]
+    alone = client.post("/v1/series", json={"geometry": mapping(field.geometry), **body})
+    assert alone.status_code == 200
+    assert alone.json()["totals"] == found["combined"]["totals"]

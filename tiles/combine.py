@@ -20,7 +20,8 @@ from fieldflux.models.correlation import common, independent, over_places
 
 from .aggregate import Floats, Values
 from .series import CropShare, Series
-from .zonal import Coverage, Shape, geodesic_area_ha
+from .shape import Shape
+from .zonal import Coverage, geodesic_area_ha
 
 How: TypeAlias = Literal["common", "measured", "members"]
 
@@ -169,7 +170,9 @@ def _summed(each: Sequence[Values], covered: Floats, places: Floats, how: Togeth
         return over_places(arms, places, common if how.between is None else how.between.at)
 
     low, high = (_over(half(ends, value, weight), area) for ends in ([v.low for v in each], [v.high for v in each]))
-    made = replace(made, low=mean - low, high=mean + high, basis=next(v.basis for v in each if v.basis))
+    made = replace(
+        made, low=np.round(mean - low, 9), high=np.round(mean + high, 9), basis=next(v.basis for v in each if v.basis)
+    )
     if total is not None and totals is not None:
         below = half([v.total_low for v in each], totals, 1.0)
         above = half([v.total_high for v in each], totals, 1.0)

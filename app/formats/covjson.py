@@ -32,7 +32,8 @@ def as_covjson(asked: Collection, features: Sequence[Feature]) -> bytes:
     """A CoverageCollection (a single Coverage of one polygon with one kind of step).
 
     Steps longer than a day stand at their first day, with bounds. Failed features are in the member
-    `fieldflux:features`. Raises Refused (not-acceptable) for polygons of several parts, for which there is no domain.
+    `fieldflux:problems`; the sum over all, which has no polygon of one part, is in `fieldflux:about`.
+    Raises Refused (not-acceptable) for polygons of several parts, for which there is no domain.
     """
     coverages: list[dict[str, Any]] = []
     parameters: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from fieldflux.app.reply import dumps
 
 
 def as_geojson(asked: Collection, features: Sequence[Feature]) -> bytes:
-    """A FeatureCollection; what all features share is its member `fieldflux:about`.
+    """A FeatureCollection; what all features share, and their sum, is its member `fieldflux:about`.
 
     Properties are those of the JSON answer, and `label`, `datetime` and `parameter-name` as EDR names them. A feature
     without an answer has its problem there, and no geometry where none was understood.
@@ -19,7 +19,8 @@ def as_geojson(asked: Collection, features: Sequence[Feature]) -> bytes:
 
     about = as_collection(asked, features)
     told: list[dict[str, Any]] = []
-    for feature, body in zip(features, about.pop("features"), strict=True):
+    each = [feature for feature in features if feature.combined is None]
+    for feature, body in zip(each, about.pop("features"), strict=True):
         shape, request = feature.given.shape, asked.request
         name = feature.given.id if feature.given.id is not None else feature.given.index
         labels = {

@@ -23,13 +23,14 @@ _EPOCH = np.datetime64("1970-01-01", "D")
 
 
 def as_netcdf(asked: Collection, features: Sequence[Feature]) -> bytes:
-    """Variables [station, time], yearly ones [station, year]; steps have bounds. Failed features are in `fieldflux`.
+    """Variables [station, time], yearly ones [station, year]; steps have bounds. Failed features, and
+    the sum over all, are in the attribute `fieldflux`.
 
     Raises Refused (not-acceptable) where every feature failed: there is nothing to write then.
     """
     import xarray as xr
 
-    answered = [f for f in features if f.series is not None]
+    answered = [f for f in features if f.series is not None and f.combined is None]
     if not answered:
         raise Refused(
             "not-acceptable", "Every feature failed, so there is no series to write. Ask for JSON to see why."

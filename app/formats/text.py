@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from fieldflux.app.answer import as_answer
-from fieldflux.app.collection import Collection, Feature
+from fieldflux.app.collection import Collection, Combined, Feature, of_sum
 
 from .table import Column, Table, table_of
+
+if TYPE_CHECKING:
+    from fieldflux.tiles.combine import Together
 
 
 def as_csv(asked: Collection, features: Sequence[Feature]) -> bytes:
@@ -54,6 +57,8 @@ def about_of(asked: Collection, features: Sequence[Feature], table: Table) -> di
             one |= {n: body[n] for n in ("area_ha", "covered_ha", "cell_count", "coverage", "flags", "origin")}
             one |= {"interval_basis": body["interval_basis"], "model_flags": body["model_flags"]}
             one |= {"summary": body["summary"], "crops": body["crops"]}
+            if feature.combined is not None:
+                one |= of_sum(feature.combined)
         elif feature.problem is not None:
             one |= {"problem": feature.problem.kind.slug, "detail": feature.problem.detail}
         told.append(one)
@@ -82,7 +87,7 @@ def _known(asked: Collection, features: Sequence[Feature]) -> Iterator[str]:
     yield f"cube {place.cube.id} {place.cube.hash}"
     notes: dict[str, None] = {}
     for feature in features:
-        who = "" if asked.alone else f"feature {feature.given.index}: "
+        who = "" if asked.alone else "combined: " if feature.combined else f"feature {feature.given.index}: "
         if feature.series is None:
             assert feature.problem is not None
             yield f"{who}FAILED ({feature.problem.kind.slug}): {feature.problem.detail}"
@@ -92,11 +97,29 @@ def _known(asked: Collection, features: Sequence[Feature]) -> Iterator[str]:
         yield f"{who}area {body['area_ha']} ha, {body['cell_count']} cells, coverage {body['coverage']}"
         for line in _of_intervals(body):
             yield f"{who}{line}"
+        if feature.combined is not None:
+            yield from (f"{who}{line}" for line in _of_sum(feature.combined))
         for name, told in body["model_flags"].items():
             yield f"{who}{name} on {100 * told['share']:.1f} % of the cell-days"
         notes |= dict.fromkeys(body["notes"])
     yield from notes
     yield place.cube.statement
+
+
+def _of_sum(one: Combined) -> Iterator[str]:
+    """What a sum is of, and why its intervals are so wide."""
+    left_out = f", not of {', '.join(str(i) for i in one.not_counted)}" if one.not_counted else ""
+    yield f"sum of {one.counted} features{left_out}; {one.overlap_ha:.4f} ha under several outlines counted once"
+    for names, how in _alike(one.hows.steps).items():
+        yield f"{names} low and high: {how}"
+
+
+def _alike(hows: Mapping[str, Together]) -> dict[str, str]:
+    """Names of variables -> the sentence that holds for all of them."""
+    found: dict[str, list[str]] = {}
+    for name, how in hows.items():
+        found.setdefault(how.sentence(), []).append(name)
+    return {", ".join(names): sentence for sentence, names in found.items()}
 
 
 def _of_intervals(body: Mapping[str, Any]) -> Iterator[str]:

@@ -232,6 +232,33 @@ def page(item: Schema, says: str) -> Schema:
     return thing(says, items=many(item), next=said(maybe(TEXT), "Cursor of the next page; null at the end"))
 
 
+TOGETHER = by_name(
+    thing(
+        "How the errors of fields were put together",
+        {"between": said(ANY, "What was measured: correlation by distance, with pairs and years")},
+        how=said(
+            {"enum": ["common", "measured", "members"]},
+            "common: half widths added up; measured: by a correlation that falls with the distance; members: each "
+            "member of the ensemble summed first",
+        ),
+        says=TEXT,
+    ),
+    "By variable with intervals",
+)
+COMBINED = thing(
+    "The sum over all features with a series; null where none has one. Members as of a feature: `totals` are sums, "
+    "`values` means by area of all land, crops those of all land",
+    {**OF_POLYGON, **OF_POLYGON_IF_ASKED, "step_status": STEP_STATUS},
+    index=said(WHOLE, "One more than the last feature's"),
+    id={"const": "combined"},
+    status=STATUS,
+    counted=said(WHOLE, "Features in the sum"),
+    not_counted=said(many(WHOLE), "Features that are not in it, since they have no series, by their index"),
+    overlap_ha=said(NUMBER, "Land under several outlines, beyond the once that it counts"),
+    errors_together=thing("Why the intervals are as wide as they are", steps=TOGETHER, period=TOGETHER),
+)
+
+
 SHAPES: dict[str, Schema] = {
     "Series": thing(
         "Series of one polygon",
@@ -241,7 +268,7 @@ SHAPES: dict[str, Schema] = {
     ),
     "ManySeries": thing(
         "Series of many polygons",
-        OF_STEPS | {"interval_level": maybe(NUMBER)},
+        OF_STEPS | {"interval_level": maybe(NUMBER), "combined": maybe(COMBINED)},
         **OF_ALL,
         status=STATUS,
         counts=by_name(WHOLE),
