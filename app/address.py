@@ -47,6 +47,7 @@ class SeriesQuery(BaseModel):
         description=f"Format, instead of by `Accept`: {', '.join(FORMATS)}.",
         examples=["csv"],
         max_length=40,
+        json_schema_extra={"enum": ["", *FORMATS]},
     )
 
     def ask(self, geometry: Any) -> Ask:

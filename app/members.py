@@ -61,7 +61,7 @@ Features: TypeAlias = Annotated[
     ),
 ]
 FieldIds: TypeAlias = Annotated[
-    tuple[str, ...] | None,
+    Annotated[tuple[str, ...], WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1})] | None,
     Field(description="Registered fields instead, by their ids (`fld_…`), with their current outlines."),
 ]
 Years: TypeAlias = tuple[Whole, ...]

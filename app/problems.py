@@ -22,6 +22,9 @@ from starlette.exceptions import HTTPException
 
 log = logging.getLogger("fieldflux")
 
+LONGEST_DETAIL = 1800
+"""Characters."""
+
 MEDIA = "application/problem+json"
 
 # How problems appear in the API's description.
@@ -222,7 +225,7 @@ class Problem:
             "type": f"/problems/{self.kind.slug}" if self.kind.slug else "about:blank",
             "title": self.kind.title,
             "status": self.kind.status,
-            "detail": self.detail,
+            "detail": cut(self.detail),
             "instance": instance,
             **self.members,
         }
@@ -268,6 +271,16 @@ def problem_of(error: BaseException) -> Problem | None:
         if slug is not None:
             return Problem(KINDS[slug], shorten_paths(str(error)))
     return None
+
+
+def cut(sentence: str) -> str:
+    """The sentence without the most of a word that nobody reads: it may repeat what was given, of any length.
+
+    >>> cut(f"There is no cube '{'x' * 300}'.")[-30:]
+    'xxxxxxxxxxxxxxxxxxxxxxxxxxxxx…'
+    """
+    short = re.sub(r"\S{161,}", lambda word: f"{word[0][:120]}…", sentence)
+    return short if len(short) <= LONGEST_DETAIL else f"{short[:LONGEST_DETAIL]}…"
 
 
 def shorten_paths(sentence: str) -> str:
@@ -354,15 +367,24 @@ def first_wrong(error: ValidationError) -> str:
 
 def _errors(errors: Any) -> Iterator[dict[str, object]]:
     for e in errors:
-        place = ".".join(str(part) for part in e["loc"] if part != "body") or "body"
+        # Of a union, pydantic names the type that it tried, as in `features.dict[str,any]`.
+        parts = (cut(str(part)) for part in e["loc"] if part != "body" and "[" not in str(part))
+        place = ".".join(parts) or "body"
         given = e.get("input")
+        given = cut(given) if isinstance(given, str) else given
         yield {
             "place": place,
-            "message": e["msg"].removeprefix("Value error, ").rstrip("."),
+            # Where pydantic speaks of Python, of JSON.
+            "message": e["msg"]
+            .removeprefix("Value error, ")
+            .replace("Input should be a valid dictionary", "give a JSON object")
+            .rstrip("."),
             **({"given": given} if isinstance(given, str | int | float | bool) else {}),
         }
 
 
 def _sentence(found: Mapping[str, object]) -> str:
-    given = f"; given: {str(found['given'])[:80]!r}" if "given" in found else ""
+    value = found.get("given")
+    shown = repr(value[:80]) if isinstance(value, str) else json.dumps(value)
+    given = f"; given: {shown}" if "given" in found else ""
     return f"{found['place']}: {found['message']}{given}."

@@ -84,46 +84,59 @@ def read_shape(source: Mapping[str, Any] | BaseGeometry | Shape, limits: Limits 
         parts.append((rings[0], rings[1:]))
     flags = ("ring_closed",) if any(closed) else ()
     # shapely's classes take ten times as long to make the same
-    made: list[Any] = [shapely.polygons(shell, holes or None) for shell, holes in parts]
+    # Of holes, rings are made one by one: coordinates of holes with other numbers of corners are no array.
+    made: list[Any] = [
+        shapely.polygons(shapely.linearrings(shell), [shapely.linearrings(hole) for hole in holes])
+        if holes
+        else shapely.polygons(shell)
+        for shell, holes in parts
+    ]
     return _checked(made[0] if len(made) == 1 else MultiPolygon(made), flags, limits, ranged=True)
 
 
-def _unwrap(source: Mapping[str, Any]) -> Mapping[str, Any]:
+def _unwrap(source: Any) -> Mapping[str, Any]:
     """The Polygon or MultiPolygon object within a GeoJSON object."""
-    if not isinstance(source, Mapping):
-        raise BadGeometry(
-            "invalid-geometry", f"A polygon is given as a GeoJSON object, not as {type(source).__name__}."
-        )
-    check_crs(source.get("crs"))
-    kind = source.get("type")
-    if kind == "FeatureCollection":
-        features = source.get("features")
-        if not isinstance(features, Sequence) or len(features) != 1:
-            n = len(features) if isinstance(features, Sequence) else 0
+    while True:
+        if not isinstance(source, Mapping):
             raise BadGeometry(
                 "invalid-geometry",
-                f"The FeatureCollection has {n} features; `geometry` is one polygon. Give many as `features`.",
+                'A polygon is given as a GeoJSON object, {"type": "Polygon", "coordinates": …}; given: '
+                f"{repr(source)[:60]}.",
             )
-        return _unwrap(features[0])
-    if kind == "Feature":
-        inner = source.get("geometry")
-        if inner is None:
-            raise BadGeometry("invalid-geometry", "The Feature has no geometry. Give it a Polygon or a MultiPolygon.")
-        return _unwrap(inner)
-    if kind not in ("Polygon", "MultiPolygon"):
-        raise BadGeometry(
-            "invalid-geometry",
-            f"The geometry is of type {kind!r}; an area is asked for. Give a Polygon, a MultiPolygon, or a Feature of "
-            f"one (for a single place, a small Polygon around it).",
-        )
-    return source
+        check_crs(source.get("crs"))
+        kind = source.get("type")
+        if kind == "FeatureCollection":
+            features = source.get("features")
+            if not isinstance(features, Sequence) or len(features) != 1:
+                n = len(features) if isinstance(features, Sequence) else 0
+                raise BadGeometry(
+                    "invalid-geometry",
+                    f"The FeatureCollection has {n} features; `geometry` is one polygon. Give many as `features`.",
+                )
+            source = features[0]
+        elif kind == "Feature":
+            source = source.get("geometry")
+            if source is None:
+                raise BadGeometry(
+                    "invalid-geometry", "The Feature has no geometry. Give it a Polygon or a MultiPolygon."
+                )
+        elif kind in ("Polygon", "MultiPolygon"):
+            return source
+        else:
+            what = f"is of type {kind!r}" if "type" in source else "has no `type`"
+            raise BadGeometry(
+                "invalid-geometry",
+                f"The geometry {what}; an area is asked for. Give a Polygon, a MultiPolygon, or a Feature of one (for "
+                "a single place, a small Polygon around it).",
+            )
 
 
 def check_crs(crs: Any) -> None:
     """Raise BadGeometry unless a `crs` member of GeoJSON says longitude and latitude, or nothing."""
     if crs is None:
         return
-    name = crs.get("properties", {}).get("name") if isinstance(crs, Mapping) else crs
+    properties = crs.get("properties") if isinstance(crs, Mapping) else None
+    name = properties.get("name") if isinstance(properties, Mapping) else crs
     if isinstance(name, str) and re.search(r"(CRS:?84|EPSG:+(\d+(\.\d+)*:)?4326)$", name.strip(), re.IGNORECASE):
         return
     raise BadGeometry(
@@ -141,7 +154,9 @@ def _ring(ring: Any, closed: list[bool]) -> NDArray[np.float64]:
         given = np.empty(0)
     if given.ndim != 2 or given.shape[1] != 2 or given.dtype.kind not in "iuf":
         raise BadGeometry(
-            "invalid-geometry", "A ring is an array of positions, each [longitude, latitude] as numbers; one is not."
+            "invalid-geometry",
+            "A ring is an array of positions, each [longitude, latitude] as numbers, as in [-93.65, 42.03]; given: "
+            f"{_first_wrong(ring)}.",
         )
     points = given.astype(np.float64)
     _check_range(points)
@@ -153,6 +168,23 @@ def _ring(ring: Any, closed: list[bool]) -> NDArray[np.float64]:
             "invalid-geometry", f"A ring needs at least 3 different corners; one has {max(len(points) - 1, 1)}."
         )
     return points
+
+
+def _first_wrong(ring: Any) -> str:
+    """The first thing in a ring that is no position, to be shown."""
+    if isinstance(ring, Sequence) and not isinstance(ring, str):
+        if not ring:
+            return "an empty array"
+        ring = next((p for p in ring if not _is_position(p)), ring)
+    return repr(ring)[:60]
+
+
+def _is_position(given: Any) -> bool:
+    return (
+        isinstance(given, Sequence)
+        and len(given) >= 2
+        and all(isinstance(value, int | float) and not isinstance(value, bool) for value in given[:2])
+    )
 
 
 def _check_vertices(count: int, limits: Limits) -> None:

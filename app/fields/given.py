@@ -78,8 +78,7 @@ def features_of(content: Any, limits: Limits) -> list[Any]:
     else:
         raise Refused(
             "invalid-request",
-            f"A field is a GeoJSON Feature, many are a FeatureCollection with `features`; given: "
-            f"{f'type {str(kind)[:40]!r}' if isinstance(content, Mapping) else type(content).__name__}.",
+            f"A field is a GeoJSON Feature, many are a FeatureCollection with `features`; given: {_what(content)}.",
         )
     check_count(len(found), limits)
     crs = content.get("crs") if kind == "FeatureCollection" else None
@@ -164,6 +163,12 @@ def own_id(feature: Any, id_property: str = "") -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return check_text(str(value), "The id")
+
+
+def _what(content: object) -> str:
+    if not isinstance(content, Mapping):
+        return type(content).__name__
+    return f"type {str(content['type'])[:40]!r}" if "type" in content else "an object without `type`"
 
 
 def check_text(value: str, what: str) -> str:

@@ -152,16 +152,18 @@ FIELD = thing(
     notes=NAMES,
 )
 COST = thing(
-    "What a job takes",
+    "What a job takes, as it was planned",
     {
         "note": TEXT,
         "features": WHOLE,
+        "cells": WHOLE,
+        "blocks": WHOLE,
         "work_seconds_range": said(maybe(NUMBERS), "Within which 90 % of jobs are taken to lie"),
         "seconds": maybe(NUMBER),
         "seconds_range": maybe(NUMBERS),
+        "units": said(NUMBER, "Of rate limits, as in GET /v1/usage"),
         "pace": said(ANY, "What batches took here, for one second expected, and how many were measured"),
     },
-    cells=WHOLE,
     work_seconds=maybe(NUMBER),
 )
 JOB = thing(
@@ -305,7 +307,14 @@ SHAPES: dict[str, Schema] = {
         versions=many(thing("An outline", version=WHOLE, valid_from=TEXT, valid_to=maybe(TEXT), current=FLAG)),
     ),
     "Job": JOB,
-    "JobCost": COST,
+    "JobCost": thing(
+        "What a job would cost",
+        kind={"enum": ["series", "run", "export"]},
+        unit=said(TEXT, "What its items are"),
+        items=WHOLE,
+        cost=COST,
+        rejected=said(many(ANY), "Features that would fail, with their problems"),
+    ),
     "Jobs": page(ref("Job"), "Jobs"),
     "JobResults": thing(
         "Results so far", state=TEXT, complete=FLAG, items=many(ANY), next=maybe(TEXT), notes=by_name(ANY)

@@ -51,7 +51,10 @@ class EdrQuery(BaseModel):
     )
     step: Step = Field(default="day", description="As in /v1/series.")
     f: str = Field(
-        default="", description="CoverageJSON, GeoJSON, CSV, JSON, NetCDF or Parquet.", examples=["CoverageJSON"]
+        default="",
+        description=f"{', '.join(edr.FORMATS)}.",
+        examples=["CoverageJSON"],
+        json_schema_extra={"enum": ["", *edr.FORMATS]},
     )
 
 

@@ -244,7 +244,9 @@ async def patch_field(request: Request, who: Writer, field: FieldId, valid_from:
         from fieldflux.app.fields.register import merge
 
         change = read_json(body)
-        if not isinstance(change, dict) or not change.keys() & {"properties", "geometry", "id"}:
+        if not isinstance(change, dict) or change.get("type", "Feature") != "Feature":
+            raise Refused("invalid-request", "A field is changed by a GeoJSON Feature; its `type` is 'Feature'.")
+        if not change.keys() & {"properties", "geometry", "id"}:
             raise Refused("invalid-request", "Give a Feature with at least one of `properties`, `geometry` and `id`.")
         change = {**change, "type": change.get("type", "Feature")}
         properties = check_properties(change.get("properties"))

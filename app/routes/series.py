@@ -35,7 +35,12 @@ DESCRIBED: dict[int | str, dict[str, Any]] = {
 }
 FormatName = Annotated[
     str,
-    Query(description=f"Format, instead of by `Accept`: {', '.join(FORMATS)}.", examples=["csv"], max_length=40),
+    Query(
+        description=f"Format, instead of by `Accept`: {', '.join(FORMATS)}.",
+        examples=["csv"],
+        max_length=40,
+        json_schema_extra={"enum": ["", *FORMATS]},
+    ),
 ]
 
 
