@@ -167,24 +167,18 @@ def fill(workspace: Workspace, report: Callable[[Status], None], cancel: Event) 
     _middle_first(model, place, store, report, cancel)
     if cancel.is_set():
         return
-    report(
-        Status(
-            "computing", "The demo landscape is being computed: its soils are spun up first, for a minute or two.", 0.0
-        )
-    )
+    computing = "The demo landscape is being computed"
+    report(Status("computing", f"{computing}: its soils are spun up first, for some minutes.", 0.0))
 
     pace = Pace()
 
     def told(progress: Progress) -> None:
         left = pace.left(progress)
-        report(
-            Status(
-                "computing",
-                f"The demo landscape is being computed: {progress.blocks_done} of {progress.blocks_total} years done.",
-                progress.cells_done / max(progress.cells_total, 1),
-                None if left is None else round(left, 1),
-            )
-        )
+        years = f"{progress.blocks_done} of {progress.blocks_total} years done"
+        spinning = progress.spin_up
+        doing = years if spinning is None else f"its soils are spun up first, {spinning:.0%} of them so far"
+        share = progress.cells_done / max(progress.cells_total, 1) if spinning is None else spinning
+        report(Status("computing", f"{computing}: {doing}.", share, None if left is None else round(left, 1)))
 
     done = run(model, place.cube, store, progress=told, cancel=cancel)
     if done.faults:

@@ -231,6 +231,10 @@ def test_a_run_tells_progress_and_what_it_did(cube: Cube, tmp_path: Path) -> Non
     assert done == sorted(done)
     assert len(set(done)) > 12
     assert all(p.seconds_left is not None and p.seconds_left >= 0 for p in told if p.cells_done)
+    spun = [p.spin_up for p in told if p.cells_done == 0]
+    assert None in spun
+    assert all(0 < share < 1 for share in spun if share is not None)
+    assert len({share for share in spun if share is not None}) > 1
     assert any("1 cell-years carry the flag 'crop_unknown'" in s for s in report.sentences())
     again = run(ToyModel(), cube, store, progress=told.append)
     assert (again.computed, again.skipped) == (0, 12)

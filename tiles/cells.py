@@ -99,13 +99,29 @@ def run_cells(
     return CellResult(date(wanted[0], 1, 1), daily, wanted, annual, flags, computed)
 
 
-def start(model: Model, cube: CubeLike, rows: Integers, cols: Integers, batch_bytes: int = BATCH_BYTES) -> CellState:
-    """The memory of cells before the cube's first year, spun up on its first years."""
+def start(
+    model: Model,
+    cube: CubeLike,
+    rows: Integers,
+    cols: Integers,
+    batch_bytes: int = BATCH_BYTES,
+    told: Callable[[float], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> CellState:
+    """The memory of cells before the cube's first year, spun up on its first years.
+
+    told: gets the share that is done, 0 to 1, after each batch. cancelled: as in `Year`.
+    """
     years = cube.years[:SPIN_UP_YEARS]
     forcing = narrow(cube.forcing(rows, cols, years), model.needs)
     group, first = identical(forcing)
     batches = _batches(len(first), model, batch_bytes // len(years))
-    parts = [model.initial_state(taken(forcing, first[b])) for b in batches]
+    parts: list[State] = []
+    for b in batches:
+        if cancelled():
+            raise Cancelled
+        parts.append(model.initial_state(taken(forcing, first[b])))
+        told(b.stop / len(first))
     return CellState(parts[0].day, group, _join(parts))
 
 

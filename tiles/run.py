@@ -53,7 +53,10 @@ class RunStopped(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. cells: cell-years. blocks: blocks and years. seconds_left: None until there is an estimate."""
+    """How far a run is. cells: cell-years. blocks: blocks and years. seconds_left: None until there is an estimate.
+
+    spin_up: share of the present block's cells that are spun up, 0 to 1, while that goes on in this process.
+    """
 
     cells_done: int
     cells_total: int
@@ -61,6 +64,7 @@ class Progress:
     blocks_total: int
     seconds: float
     seconds_left: float | None
+    spin_up: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,8 @@ class Task:
 class Worker:
     """What a task needs, in whatever process it is run.
 
-    mask: the cube's, [rows, cols] of its window. advance: told of each batch's cells. cancelled: asked before each.
+    mask: the cube's, [rows, cols] of its window. advance: told of each batch's cells; spun: of the share
+    of a block that is spun up. cancelled: asked before each batch.
     """
 
     model: Model
@@ -151,6 +156,7 @@ class Worker:
     batch_bytes: int = BATCH_BYTES
     advance: Callable[[int], None] = lambda _: None
     cancelled: Callable[[], bool] = lambda: False
+    spun: Callable[[float], None] = lambda _: None
 
     def do(self, task: Task) -> Outcome:
         """Run a task; faults of this block and year are told, those of the disk are raised."""
@@ -196,12 +202,17 @@ class Worker:
             if state is not None:
                 break
         if state is None:
-            state = start(self.model, self.cube, rows, cols, self.batch_bytes)
+            state = start(self.model, self.cube, rows, cols, self.batch_bytes, self.spun, self.cancelled)
         return advance(self.model, self.cube, rows, cols, state, year - 1, self.batch_bytes, self.cancelled)
 
 
 class Executor(Protocol):
-    """Where tasks are done. slots: how many at once. cells_done: cell-years so far, unfinished blocks included."""
+    """Where tasks are done. slots: how many at once. cells_done: cell-years so far, unfinished blocks included.
+
+    spin_up: as in `Progress`; None where other processes spin up.
+    """
+
+    spin_up: float | None
 
     @property
     def slots(self) -> int: ...
@@ -222,11 +233,17 @@ class Serial:
         self, model: Model, cube: CubeLike, store: Store, batch_bytes: int, told: Callable[[], None], cancel: Event
     ) -> None:
         self._done = 0
+        self.spin_up: float | None = None
         self._told = told
-        self._worker = Worker(model, cube, store, cube.mask(), batch_bytes, self._advance, cancel.is_set)
+        mask = cube.mask()
+        self._worker = Worker(model, cube, store, mask, batch_bytes, self._advance, cancel.is_set, self._spun)
 
     def _advance(self, cells: int) -> None:
         self._done += cells
+        self._told()
+
+    def _spun(self, share: float) -> None:
+        self.spin_up = share if share < 1 else None
         self._told()
 
     def submit(self, task: Task) -> Future[Outcome]:
@@ -250,6 +267,7 @@ class Pool:
     def __init__(self, load: Loader, cube: CubeLike, store: Path, batch_bytes: int, workers: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.slots = workers
+        self.spin_up: float | None = None
         self._done = context.Value("q", 0)
         self._cancel = context.Event()
         self._pool = ProcessPoolExecutor(
@@ -353,7 +371,8 @@ def run(
         if progress is not None:
             seconds, done = time.monotonic() - began, min(executor.cells_done(), total_cells)
             left = seconds / done * (total_cells - done) if done else None
-            progress(Progress(done, total_cells, report.computed, total_blocks, seconds, left))
+            at = Progress(done, total_cells, report.computed, total_blocks, seconds, left, executor.spin_up)
+            progress(at)
 
     if workers > 1 and total_blocks > 1:
         executor = Pool(load or partial(_load, model.card.id), cube, store.path, batch_bytes, min(workers, len(todo)))
