@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .manifest import marked, read_token
 
 if TYPE_CHECKING:
     from .view import Opened
+
+_Of = TypeVar("_Of")
+_Found = TypeVar("_Found")
 
 
 class StoreAway(ValueError):
@@ -68,6 +71,9 @@ class Files(Protocol):
     def open(self, at: str) -> File:
         """A large one."""
 
+    def each(self, work: Callable[[_Of], _Found], of: Iterable[_Of]) -> Iterator[_Found]:
+        """Work on each, in order; where reading waits for a network, on all of them at the same time."""
+
     def array(self, at: str, opened: Opened) -> Any:
         """An array for reading, indexed as tensorstore's are. Raises ValueError."""
 
@@ -115,6 +121,9 @@ class Folder:
 
     def open(self, at: str) -> LocalFile:
         return LocalFile(f"{self.root}/{at}")
+
+    def each(self, work: Callable[[_Of], _Found], of: Iterable[_Of]) -> Iterator[_Found]:
+        return map(work, of)
 
     def array(self, at: str, opened: Opened) -> Any:
         return opened.open(f"{self.root / at}/")

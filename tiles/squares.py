@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -87,7 +88,8 @@ def read_squares(
     for i, j, places, cells, at in under.chunks:
         counts = None if members else _from_series(site, view, variables, year, i, j, places)
         if counts is None:
-            counts = list(zip(*(_from_days(site, view, ask, i, j, places) for ask in asks), strict=True))
+            of_asks = view.files.each(partial(_from_days, site, view, i, j, places), asks)
+            counts = list(zip(*of_asks, strict=True))
         for of_cells, of_at, of_square in zip(cells, at, counts, strict=True):
             yield Square(of_cells, of_at, of_square)
 
@@ -132,7 +134,7 @@ def _from_series(
     return [tuple(counts[w : w + 1] for w in which) for counts in found]
 
 
-def _from_days(site: Site, view: View, ask: Ask, i: int, j: int, places: Sequence[Place]) -> list[Counts]:
+def _from_days(site: Site, view: View, i: int, j: int, places: Sequence[Place], ask: Ask) -> list[Counts]:
     """Years [member, cell, day] of squares of the chunk (i, j), by their first cells."""
     k, opened = site.grid.block // site.grid.chunk, view.opened
     chunks = view.chunks.get(ask.year)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
+from typing import TypeVar
 
 from fieldflux.tiles.folder import Range
 from fieldflux.tiles.lru import Lru
@@ -30,6 +31,9 @@ from .contents import (
     sha256_of,
 )
 from .pages import Pages
+
+_Of = TypeVar("_Of")
+_Found = TypeVar("_Found")
 
 LISTS_BYTES = 16 * 2**20
 RUN = 16
@@ -188,6 +192,9 @@ class Snapshot:
         if entry is None:
             raise FileNotFoundError(at)
         return DistantFile(self.reader, f"{self.pointer.edition}/{at}", entry)
+
+    def each(self, work: Callable[[_Of], _Found], of: Iterable[_Of]) -> Iterator[_Found]:
+        return self.reader.pool.map(work, of)
 
     def array(self, at: str, opened: Opened) -> DistantArray:
         try:
