@@ -100,9 +100,10 @@ class Mesh:
         scale = 0.5**level
         return Mesh((self.rows - window.row0) * scale, (self.cols - window.col0) * scale, self.step)
 
-    def pixels(self) -> tuple[Floats, Floats]:
-        """Rows and columns of the grid, as real numbers, at pixel centres: [size, size] each."""
-        return _between(self.rows, self.step), _between(self.cols, self.step)
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels down and across."""
+        return (self.rows.shape[0] - 1) * self.step, (self.rows.shape[1] - 1) * self.step
 
 
 def mesh(grid: Grid, address: TileAddress, near: tuple[float, float, float, float]) -> Mesh | None:
@@ -134,13 +135,3 @@ def mesh(grid: Grid, address: TileAddress, near: tuple[float, float, float, floa
     rows[np.ix_(i, j)] = row.reshape(len(i), len(j))
     cols[np.ix_(i, j)] = col.reshape(len(i), len(j))
     return Mesh(rows, cols, step)
-
-
-def _between(corners: Floats, step: int) -> Floats:
-    """Bilinear interpolation at pixel centres. A pixel's value comes from its four corners alone, bit for bit."""
-    n = corners.shape[0] - 1
-    t = (np.arange(step) + 0.5) / step
-    lines = (corners[:-1, None, :] + (corners[1:] - corners[:-1])[:, None, :] * t[:, None]).reshape(n * step, n + 1)
-    pixels = (lines[:, 1:] - lines[:, :-1])[:, :, None] * t
-    pixels += lines[:, :-1, None]
-    return pixels.reshape(n * step, n * step)

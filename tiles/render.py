@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from .grid import Grid, Window
 from .lru import Lru
-from .mercator import BadTile, TileAddress, lonlat_bounds, mesh, pixel_m
+from .mercator import BadTile, Mesh, TileAddress, lonlat_bounds, mesh, pixel_m
 from .packing import FILL, Counts, over_year, unpack
 from .palettes import Style, style_of
+from .pixels import PAGE, Cells, Read
 from .png import Bytes8, palette_png, palette_webp
 from .pyramid import levels_of
 from .store import NotInStore
@@ -31,8 +32,6 @@ Format: TypeAlias = Literal["png", "webp"]
 Floats: TypeAlias = NDArray[np.float32]
 
 MEDIA: dict[Format, str] = {"png": "image/png", "webp": "image/webp"}
-PAGE = 128
-"""Side, in cells of a level, of the squares that are read and kept in memory."""
 
 
 class Drawable(Protocol):
@@ -115,14 +114,12 @@ def picture(
         return empty_tile(place.size, fmt, memory)
     missing = _missing(store, years, cells)
     if isinstance(when, date):
-        counts = _gather(cells, _counts(store, name, when, cells.level, memory))
-        lut = memory.get(("lut", name, style), lambda: lookup(v, style), lambda a: a.nbytes)
-        index = np.take(lut, counts.view(np.uint16))
+        table = memory.get(("lut", name, style), lambda: lookup(v, style), lambda a: a.nbytes)
+        index, some = cells.looked_up(_counts(store, name, when, cells.level, memory), table)
     else:
-        index = style.index(_gather(cells, pages(store, v, when, cells.level, memory)))
-    if cells.outside is not None:
-        index[cells.outside] = 0
-    if not index.any():
+        index = style.index(cells.values(pages(store, v, when, cells.level, memory)))
+        some = bool(index.any())
+    if not some:
         return Tile(empty_tile(place.size, fmt, memory).content, MEDIA[fmt], True, missing)
     return Tile(encode(index, style, fmt), MEDIA[fmt], False, missing)
 
@@ -137,9 +134,7 @@ def values(store: Drawable, name: str, when: When, place: Place, memory: Lru) ->
     cells = place.cells
     if cells is None:
         return Values(np.full((place.size, place.size), np.nan, np.float32), True)
-    found = _gather(cells, pages(store, v, when, cells.level, memory))
-    if cells.outside is not None:
-        found[cells.outside] = np.nan
+    found = cells.values(pages(store, v, when, cells.level, memory))
     return Values(found, bool(np.isnan(found).all()), _missing(store, years, cells))
 
 
@@ -202,7 +197,7 @@ def lookup(v: Variable, style: Style) -> Bytes8:
     return style.index(values)
 
 
-# --- from pixels to cells --------------------------------------------------------------------------------------------
+# --- where tiles lie -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +211,17 @@ class Place:
 def mercator_place(store: Drawable, address: TileAddress, memory: Lru) -> Place:
     """Where a Web Mercator tile lies."""
     grid, window = store.grid, store.window
-    near = memory.get(("near", grid, window), lambda: lonlat_bounds(grid, window), lambda _: 200)
-    at = mesh(grid, address, near)
-    if at is None:
-        return Place(address.size, None)
-    level = level_at(grid, near, address.z, address.size)
-    rows, cols = at.within(window, level).pixels()
-    return Place(address.size, Cells.at(_floor(rows), _floor(cols), window, level))
+
+    def make() -> Place:
+        near = memory.get(("near", grid, window), lambda: lonlat_bounds(grid, window), lambda _: 200)
+        at = mesh(grid, address, near)
+        if at is None:
+            return Place(address.size, None)
+        level = level_at(grid, near, address.z, address.size)
+        return Place(address.size, Cells.under(at.within(window, level), window, level))
+
+    # The same for all days and variables.
+    return memory.get(("place", grid, window, address), make, lambda p: 300 if p.cells is None else p.cells.nbytes)
 
 
 def grid_place(store: Drawable, level: int, row: int, col: int, size: int = 256) -> Place:
@@ -240,10 +239,10 @@ def grid_place(store: Drawable, level: int, row: int, col: int, size: int = 256)
             f"There is no tile in row {row}, column {col}: at this level, rows go from 0 to {down - 1} and columns "
             f"from 0 to {across - 1}."
         )
-    rows = np.arange(row * size, (row + 1) * size, dtype=np.int32) - np.int32(window.row0 >> level)
-    cols = np.arange(col * size, (col + 1) * size, dtype=np.int32) - np.int32(window.col0 >> level)
-    down_all, across_all = (np.ascontiguousarray(a) for a in np.broadcast_arrays(rows[:, None], cols[None, :]))
-    return Place(size, Cells.at(down_all, across_all, window, level))
+    edges = np.array([0.0, size])
+    rows = np.repeat((edges + (row * size - (window.row0 >> level)))[:, None], 2, axis=1)
+    cols = np.repeat((edges + (col * size - (window.col0 >> level)))[None, :], 2, axis=0)
+    return Place(size, Cells.under(Mesh(rows, cols, size), window, level))
 
 
 def grid_tiles(grid: Grid, level: int, size: int = 256) -> tuple[int, int]:
@@ -252,84 +251,41 @@ def grid_tiles(grid: Grid, level: int, size: int = 256) -> tuple[int, int]:
     return -(-grid.rows // side), -(-grid.cols // side)
 
 
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """Where a tile's pixels lie in the store's arrays at a level.
-
-    row, col: [size, size] cells at the level, from the window's corner. outside: pixels of none, None where there are
-    none of those. box: rows and columns of all the cells, half-open.
-    """
-
-    level: int
-    row: NDArray[np.int32]
-    col: NDArray[np.int32]
-    outside: NDArray[np.bool_] | None
-    box: tuple[int, int, int, int]
-
-    @classmethod
-    def at(cls, row: NDArray[np.int32], col: NDArray[np.int32], window: Window, level: int) -> Cells | None:
-        """Takes `row` and `col` over; those outside the window are looked up at the nearest cell."""
-        height, width = (n >> level for n in window.shape)
-        outside = None
-        if row.min() < 0 or col.min() < 0 or row.max() >= height or col.max() >= width:
-            # as unsigned numbers, those below zero are large
-            outside = (row.view(np.uint32) >= height) | (col.view(np.uint32) >= width)
-            if outside.all():
-                return None
-            np.clip(row, 0, height - 1, out=row)
-            np.clip(col, 0, width - 1, out=col)
-        box = (int(row.min()), int(row.max()) + 1, int(col.min()), int(col.max()) + 1)
-        return cls(level, row, col, outside, box)
-
-
-def _floor(values: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Floor of numbers above -1; those below stay below 0. A cast cuts towards zero, and is quicker than np.floor."""
-    values += 1.0
-    whole = values.astype(np.int32)
-    whole -= 1
-    return whole
-
-
-Read: TypeAlias = Any
-"""Reads a page: (page row, page column) -> its cells."""
-
-
-def _gather(place: Cells, read: Read) -> NDArray[Any]:
-    """[size, size] the values of a tile's pixels."""
-    row0, row1, col0, col1 = place.box
-    pages_down = range(row0 // PAGE, (row1 - 1) // PAGE + 1)
-    pages_across = range(col0 // PAGE, (col1 - 1) // PAGE + 1)
-    if len(pages_down) == len(pages_across) == 1:
-        cells = read(pages_down[0], pages_across[0])
-    else:
-        cells = np.concatenate([np.concatenate([read(i, j) for j in pages_across], axis=1) for i in pages_down], axis=0)
-    flat = place.row - np.int32(pages_down[0] * PAGE)
-    flat *= np.int32(cells.shape[1])
-    flat += place.col
-    flat -= np.int32(pages_across[0] * PAGE)
-    return np.take(cells.reshape(-1), flat, mode="clip")  # not "raise": numpy then copies through a buffer
-
-
-def _page(store: Drawable, row: int, col: int, level: int) -> Window:
-    """The cells of a page, in rows and columns of the level."""
+def _pages(store: Drawable, down: range, across: range, level: int) -> Window:
+    """The cells of some pages, in rows and columns of the level."""
     w = store.window
     row0, row1, col0, col1 = (edge >> level for edge in (w.row0, w.row1, w.col0, w.col1))
     return Window(
-        row0 + row * PAGE, min(row0 + (row + 1) * PAGE, row1), col0 + col * PAGE, min(col0 + (col + 1) * PAGE, col1)
+        row0 + down.start * PAGE,
+        min(row0 + down.stop * PAGE, row1),
+        col0 + across.start * PAGE,
+        min(col0 + across.stop * PAGE, col1),
     )
 
 
 def _counts(store: Drawable, name: str, day: date, level: int, memory: Lru) -> Read:
     snapshot = store.snapshot
 
-    def read(row: int, col: int) -> Counts:
-        return memory.get(
-            ("day", snapshot, name, day, level, row, col),
-            lambda: store.read_counts(name, day, _page(store, row, col, level), level),
-            lambda a: a.nbytes,
-        )
+    def read(down: range, across: range) -> Counts:
+        keys = [[("day", snapshot, name, day, level, i, j) for j in across] for i in down]
+        kept = [[memory.find(key) for key in line] for line in keys]
+        if all(page is not None for line in kept for page in line):
+            return _joined(kept)
+        # To read one large piece takes less time than several small ones.
+        whole = store.read_counts(name, day, _pages(store, down, across, level), level)
+        for i, line in enumerate(keys):
+            for j, key in enumerate(line):
+                if kept[i][j] is None:
+                    page = whole[i * PAGE : (i + 1) * PAGE, j * PAGE : (j + 1) * PAGE].copy()
+                    memory.put(key, page, page.nbytes)
+        return whole
 
     return read
+
+
+def _joined(each: Sequence[Sequence[NDArray[Any]]]) -> NDArray[Any]:
+    """Pages, line by line, as one array."""
+    return each[0][0] if len(each) == len(each[0]) == 1 else np.block(each)  # type: ignore[arg-type]
 
 
 def pages(store: Drawable, v: Variable, when: When, level: int, memory: Lru) -> Read:
@@ -344,15 +300,16 @@ def pages(store: Drawable, v: Variable, when: When, level: int, memory: Lru) -> 
 
     def period(of: Period, row: int, col: int) -> Floats:
         if isinstance(of, date):
-            return unpack(v.name, _counts(store, v.name, of, level, memory)(row, col))
+            return unpack(v.name, _counts(store, v.name, of, level, memory)(_one(row), _one(col)))
         return kept(of, row, col, lambda: make(of, row, col))
 
     def make(of: int | Span, row: int, col: int) -> Floats:
+        cells = _pages(store, _one(row), _one(col), level)
         if isinstance(of, int):
-            return store.read_year(v.name, _page(store, row, col, level), of, level=level)
+            return store.read_year(v.name, cells, of, level=level)
         parts = pieces(of)
         if len(parts) == 1:
-            counts = store.read_packed(v.name, _page(store, row, col, level), of.first, of.last, level=level)
+            counts = store.read_packed(v.name, cells, of.first, of.last, level=level)
             return over_year(v.name, counts.reshape(len(counts), -1)).reshape(counts.shape[1:]).astype(np.float32)
         if v.period == "day" and v.over_time == "last":
             return period(parts[-1], row, col)
@@ -370,14 +327,18 @@ def pages(store: Drawable, v: Variable, when: When, level: int, memory: Lru) -> 
             lambda: _weighted([1.0 / len(periods)] * len(periods), (period(p, row, col) for p in periods)),
         )
 
-    def read(row: int, col: int) -> Floats:
+    def page(row: int, col: int) -> Floats:
         if isinstance(when, Difference):
             return period(when.of, row, col) - period(when.minus, row, col)
         if isinstance(when, Anomaly):
             return period(when.of, row, col) - normal(when, row, col)
         return period(when, row, col)
 
-    return read
+    return lambda down, across: _joined([[page(i, j) for j in across] for i in down])
+
+
+def _one(k: int) -> range:
+    return range(k, k + 1)
 
 
 def _weighted(weights: Sequence[float], arrays: Iterable[Floats]) -> Floats:
@@ -399,8 +360,7 @@ def _missing(store: Drawable, years: Sequence[int], cells: Cells) -> tuple[tuple
             continue
         if touched is None:
             # the box of a tile holds chunks that no pixel touches: the grid is turned against it
-            touched = np.zeros(there.shape, bool)
-            touched[(cells.row << cells.level) // chunk - row0, (cells.col << cells.level) // chunk - col0] = True
+            touched = cells.touched(chunk)[: there.shape[0], : there.shape[1]]
         i, j = np.nonzero(touched & ~there)
         if i.size:
             order = np.argsort((i - (i.min() + i.max()) / 2) ** 2 + (j - (j.min() + j.max()) / 2) ** 2, kind="stable")
