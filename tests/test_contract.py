@@ -124,13 +124,34 @@ def test_every_operation_keeps_to_its_description(client: httpx.Client) -> None:
     assert sent > 2 * len(operations)
 
 
+def test_everything_is_described(client: httpx.Client) -> None:
+    """Operations, parameters with the range of numbers, bodies and answers: none without words, none by default."""
+    document = client.get("/openapi.json").json()
+    lacking = []
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            name = f"{method} {path}"
+            lacking += [f"{name}: {what}" for what in ("summary", "description", "tags") if not operation.get(what)]
+            for parameter in operation.get("parameters", []):
+                schemas = [parameter["schema"], *parameter["schema"].get("anyOf", [])]
+                numbers = [schema for schema in schemas if schema.get("type") in ("integer", "number")]
+                ends = {"minimum", "maximum", "exclusiveMinimum", "enum"}
+                if not parameter.get("description") or not all(ends & set(schema) for schema in numbers):
+                    lacking.append(f"{name}: {parameter['name']}")
+            said = {code: response.get("description", "") for code, response in operation["responses"].items()}
+            lacking += [f"{name}: {code}" for code, words in said.items() if words in ("", "Successful Response")]
+            if "default" not in said:
+                lacking.append(f"{name}: problems")
+    assert not lacking, lacking
+
+
 def test_every_json_answer_has_a_shape(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     without = []
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             for code, response in operation["responses"].items():
-                content = response.get("content", {}) if code.startswith("2") else {}
+                content = response.get("content", {}) if code.startswith("2") and code != "206" else {}
                 without += [
                     f"{method} {path} {kind}"
                     for kind, of in content.items()

@@ -84,13 +84,8 @@ def read_shape(source: Mapping[str, Any] | BaseGeometry | Shape, limits: Limits 
         parts.append((rings[0], rings[1:]))
     flags = ("ring_closed",) if any(closed) else ()
     # shapely's classes take ten times as long to make the same
-    # Of holes, rings are made one by one: coordinates of holes with other numbers of corners are no array.
-    made: list[Any] = [
-        shapely.polygons(shapely.linearrings(shell), [shapely.linearrings(hole) for hole in holes])
-        if holes
-        else shapely.polygons(shell)
-        for shell, holes in parts
-    ]
+    # Holes may differ in their numbers of corners, and are no array then.
+    made: list[Any] = [Polygon(shell, holes) if holes else shapely.polygons(shell) for shell, holes in parts]
     return _checked(made[0] if len(made) == 1 else MultiPolygon(made), flags, limits, ranged=True)
 
 

@@ -84,10 +84,13 @@ ANSWERS: dict[str, str] = {
     "get /version": "Version",
 }
 """Operation -> shape of its JSON answers. An operation whose JSON has several shapes is in `EITHER`."""
+UNSAID = "Successful Response"
+"""What FastAPI says of an answer that its route does not describe."""
 EITHER: dict[str, tuple[str, ...]] = {
     "get /v1/series": ("Series", "ManySeries", "NoSeries"),
     "post /v1/series": ("Series", "ManySeries", "NoSeries"),
     "post /v1/jobs": ("Job", "JobCost"),
+    "get /v1/jobs/{job}/results.{ending}": ("ManySeries", "NoSeries"),
 }
 
 
@@ -105,13 +108,17 @@ def install(app: FastAPI) -> None:
 
 def add_shapes(document: dict[str, Any]) -> None:
     """Add the shapes to an OpenAPI document, in place."""
-    document.setdefault("components", {}).setdefault("schemas", {}).update(SHAPES | STATEMENT_SHAPES)
+    known = SHAPES | STATEMENT_SHAPES
+    document.setdefault("components", {}).setdefault("schemas", {}).update(known)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             name = f"{method} {path}"
             shapes = EITHER.get(name) or ((ANSWERS[name],) if ANSWERS.get(name) else ())
             for code, response in operation.get("responses", {}).items() if isinstance(operation, dict) else ():
-                if code.startswith("2"):
+                # A part of a file (206) has the form of none.
+                if code.startswith("2") and code != "206":
+                    if response.get("description") == UNSAID:
+                        response["description"] = known[shapes[0]]["description"] if shapes else "Done"
                     for kind, content in response.get("content", {}).items():
                         if kind == COVERAGE:
                             content["schema"] = ref("Coverage")

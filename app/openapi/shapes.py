@@ -285,7 +285,7 @@ SHAPES: dict[str, Schema] = {
     ),
     "NoSeries": thing(
         "Many polygons of which none has a series: the problem with each",
-        status={"const": "FAILED"},
+        status={"enum": ["FAILED", "PARTIAL"]},
         counts=by_name(WHOLE),
         features=many(thing("The problem with a polygon", {"id": ANY}, index=WHOLE, status=TEXT, problem=ANY)),
         notes=by_name(TEXT),
@@ -389,6 +389,7 @@ SHAPES: dict[str, Schema] = {
     "Cubes": thing("Cubes", {"default": maybe(TEXT), "damaged": many(ANY)}, cubes=many(ref("Cube"))),
     "Limits": {
         "type": "object",
+        "description": "Each limit by its name, and what it is of",
         "properties": {"descriptions": by_name(TEXT, "What each limit is of")},
         "required": ["descriptions"],
     },

@@ -20,6 +20,7 @@ _GEOJSON: Any = {200: {"content": {"application/geo+json": {}}}}
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
 CubeName = Annotated[str, Query(description="Cube, by its id; the default one if empty.", examples=["demo"])]
+CubePath = Annotated[str, Path(description="Cube, by its id", examples=["demo"])]
 ModelName = Annotated[
     str, Query(description="Model, as name or name/version; the default one if empty.", examples=["kgml-ag-carbon/1"])
 ]
@@ -27,6 +28,7 @@ ModelName = Annotated[
 
 @router.get("/variables", summary="Variables, with their units, signs, ranges and colours")
 async def variables(request: Request) -> Response:
+    """`units` has the unit over a day, a month, a year and a period; `served`, whether a model here gives it."""
     served = _served(request)
     listed = [
         {
@@ -51,6 +53,7 @@ async def variables(request: Request) -> Response:
 
 @router.get("/models", summary="Models, newest version last")
 async def models(request: Request) -> Response:
+    """`default` is the one that is meant where a request names none."""
     workspace = workspace_of(request)
     listed = [
         {
@@ -75,14 +78,16 @@ async def models(request: Request) -> Response:
 @router.get("/models/{name}/{version}", summary="The card of a model: inputs, outputs, data, scores, known faults")
 async def model_card(
     request: Request,
-    name: Annotated[str, Path(examples=["kgml-ag-carbon"])],
-    version: Annotated[str, Path(examples=["1"])],
+    name: Annotated[str, Path(description="Model, by its name", examples=["kgml-ag-carbon"])],
+    version: Annotated[str, Path(description="Its version", examples=["1"])],
 ) -> Response:
+    """All that is known of it, scores on held-out data with their intervals included."""
     return cached(request, workspace_of(request).card(f"{name}/{version}").model_dump(mode="json"))
 
 
 @router.get("/cubes", summary="Cubes: where and when there are inputs, and where these come from")
 async def cubes(request: Request) -> Response:
+    """`default` is the one that is meant where a request names none; `damaged` lists those that cannot be read."""
     workspace = workspace_of(request)
     listed, damaged = [], []
     for name in workspace.cube_paths():
@@ -96,14 +101,16 @@ async def cubes(request: Request) -> Response:
 
 
 @router.get("/cubes/{cube}", summary="One cube")
-async def cube(request: Request, cube: Annotated[str, Path(examples=["demo"])]) -> Response:
+async def cube(request: Request, cube: CubePath) -> Response:
+    """Its years, bounds, inputs with units, crops, and the sources with their licences."""
     return cached(request, _cube(workspace_of(request), workspace_of(request).cube(cube)))
 
 
 @router.get(
     "/cubes/{cube}/outline", summary="Outline of a cube's region, GeoJSON", response_class=Response, responses=_GEOJSON
 )
-async def outline(request: Request, cube: Annotated[str, Path(examples=["demo"])]) -> Response:
+async def outline(request: Request, cube: CubePath) -> Response:
+    """A Feature in longitude and latitude."""
     return _geojson(request, cube, "outline")
 
 
@@ -113,12 +120,14 @@ async def outline(request: Request, cube: Annotated[str, Path(examples=["demo"])
     response_class=Response,
     responses=_GEOJSON,
 )
-async def fields(request: Request, cube: Annotated[str, Path(examples=["demo"])]) -> Response:
+async def fields(request: Request, cube: CubePath) -> Response:
+    """A FeatureCollection; not every cube has one. Any of them can be sent to POST /v1/series."""
     return _geojson(request, cube, "fields")
 
 
 @router.get("/limits", summary="What one request may ask for")
 async def limits(request: Request) -> Response:
+    """Each with what it is of. A request beyond one is refused before any work, and told what is allowed."""
     allowed = workspace_of(request).settings.limits
     described = {name: field.description for name, field in type(allowed).model_fields.items()}
     return cached(request, {**allowed.model_dump(), "descriptions": described})

@@ -79,21 +79,25 @@ def _root(request: Request) -> str:
 
 @router.get("", summary="Landing page of the EDR interface")
 async def edr_landing(request: Request) -> Response:
+    """Links to all else; where an EDR client begins."""
     return linked(request, edr.landing(_root(request), str(request.base_url).rstrip("/")))
 
 
 @router.get("/conformance", summary="Classes of EDR that this interface is tested for")
 async def edr_conformance(request: Request) -> Response:
+    """By their identifiers."""
     return linked(request, {"conformsTo": list(edr.CONFORMANCE)})
 
 
 @router.get("/collections", summary="EDR collections: a cube and a model each")
 async def edr_collections(request: Request) -> Response:
+    """Each with its extent, its parameters with units, and the queries that it answers."""
     return linked(request, edr.collections(_root(request), list(places(workspace_of(request)))))
 
 
 @router.get("/collections/{collection}", summary="An EDR collection, with its parameters and queries")
 async def edr_collection(request: Request, collection: Collection) -> Response:
+    """`parameter_names` has units and meanings; `data_queries`, the addresses to ask."""
     return linked(request, edr.collection(_root(request), place_of(workspace_of(request), collection)))
 
 
@@ -155,6 +159,7 @@ async def edr_location(
     location: Annotated[str, Path(description="The field's id", examples=["fld_01J9ZK3W5T"], max_length=80)],
     asked: Annotated[EdrQuery, Query()],
 ) -> Response:
+    """Of its current outline; the same values as GET /v1/fields/{field}/series."""
     from fieldflux.app.fields.find import field
 
     place = place_of(workspace_of(request), collection)

@@ -260,6 +260,7 @@ async def patch_field(request: Request, who: Writer, field: FieldId, valid_from:
 
 @router.delete("/{field}", summary="Delete a field and its versions", status_code=204, response_class=Response)
 async def delete_field(request: Request, who: Writer, field: FieldId) -> Response:
+    """For good, with all its outlines; statements and results of jobs made with it stay."""
     from fieldflux.app.fields.register import delete
 
     await _run(request, partial(delete, database_of(request), who.tenant, _text(field)))

@@ -6,13 +6,14 @@ import hashlib
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fieldflux.app.accounts.who import carried
 from fieldflux.app.database import database_of
 from fieldflux.app.picture import served
 from fieldflux.app.reply import as_json, same, workspace_of
 from fieldflux.app.routes.catalog import CubeName, ModelName
 from fieldflux.app.routes.fields import Reader
+from fieldflux.app.routes.tiles import Column, RowNumber, Zoom
 from fieldflux.app.workspace import Workspace
 
 router = APIRouter(prefix="/v1/fields/tiles", tags=["fields"])
@@ -85,9 +86,9 @@ async def tilejson(
 async def field_tile(
     request: Request,
     who: Reader,
-    z: Annotated[int, Path(examples=[11])],
-    x: Annotated[int, Path(examples=[491])],
-    y: Annotated[int, Path(examples=[760])],
+    z: Zoom,
+    x: Column,
+    y: RowNumber,
     variable: Shown = "",
     when: When = "",
     cube: CubeName = "",

@@ -26,6 +26,7 @@ _NEVER = {"Cache-Control": "no-store"}
 
 @router.get("/livez", summary="Whether the process answers")
 async def livez() -> Response:
+    """It looks at nothing else; GET /readyz tells whether requests can be answered."""
     return as_json({"status": "alive"}, headers=_NEVER)
 
 
@@ -73,6 +74,7 @@ async def status(request: Request, cube: CubeName = "", model: ModelName = "") -
 
 @router.get("/version", summary="Versions of the server and of what it stands on")
 async def versions() -> Response:
+    """Of Fieldflux, Python and the libraries that numbers depend on."""
     libraries = ("torch", "numpy", "zarr", "tensorstore", "fastapi", "pyproj", "shapely", "exactextract")
     return as_json(
         {

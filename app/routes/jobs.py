@@ -26,17 +26,24 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Owner = Annotated[Caller, Depends(needs("jobs"))]
 JobId = Annotated[str, Path(description="The job's id", examples=["job_01kxyz"], max_length=60)]
 State = Literal["", "queued", "running", "paused", "done", "failed", "cancelled"]
-Ending = Literal["parquet", "csv", "ndjson", "json", "netcdf", "nc"]
+Ending = Annotated[
+    Literal["parquet", "csv", "ndjson", "json", "netcdf", "nc"], Path(description="Format, as the ending of a file")
+]
 
 _NEVER = {"Cache-Control": "no-store"}
 _JSON: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {}}}}
-_MEDIA: Any = {media.split(";")[0]: {} for media in MEDIA.values()}
-_FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": _MEDIA, "description": "The file"},
-    206: {"content": _MEDIA, "description": "The part of it that `Range` asks for"},
-    304: {"description": "The caller has it already"},
-    416: {"content": {"text/plain": {}}, "description": "The file has no such part"},
-}
+
+
+def _file_of(*endings: str) -> dict[int | str, dict[str, Any]]:
+    media: dict[str, Any] = {MEDIA[ending].split(";")[0]: {} for ending in endings}
+    return {
+        200: {"content": media, "description": "The file"},
+        206: {"content": media, "description": "The part of it that `Range` asks for"},
+        304: {"description": "The caller has it already"},
+        416: {"content": {"text/plain": {}}, "description": "The file has no such part"},
+    }
+
+
 _SQUARE: Any = {
     "type": "Polygon",
     "coordinates": [[[-93.66, 42.03], [-93.65, 42.03], [-93.65, 42.036], [-93.66, 42.036], [-93.66, 42.03]]],
@@ -250,6 +257,7 @@ async def _change(request: Request, who: Caller, job: str, how: str) -> Response
 
 @router.delete("/{job}", summary="Cancel a job and delete its results", status_code=204, response_class=Response)
 async def delete(request: Request, who: Owner, job: JobId) -> Response:
+    """For good: results, files and what is known of it."""
     workspace, database = workspace_of(request), database_of(request)
 
     def work() -> None:
@@ -317,7 +325,7 @@ async def deliveries(request: Request, who: Owner, job: JobId) -> Response:
 @router.get(
     "/{job}/results.{ending}",
     summary="Results as one file, also while the job runs",
-    responses=_FILE,
+    responses=_file_of("parquet", "csv", "ndjson", "json", "nc"),
     response_class=Response,
 )
 async def results_file(request: Request, who: Owner, job: JobId, ending: Ending) -> Response:
@@ -326,7 +334,12 @@ async def results_file(request: Request, who: Owner, job: JobId, ending: Ending)
     return await _file(request, who, job, "", "netcdf" if ending == "nc" else ending)
 
 
-@router.get("/{job}/results/{name}", summary="A file of a job that is done", responses=_FILE, response_class=Response)
+@router.get(
+    "/{job}/results/{name}",
+    summary="A file of a job that is done",
+    responses=_file_of("tif", "zip", "nc"),
+    response_class=Response,
+)
 async def named_file(
     request: Request,
     who: Owner,

@@ -96,6 +96,7 @@ class NewToken(BaseModel):
     responses={201: {"content": {"application/json": {}}, "description": "`key` is the key; it is not kept"}},
 )
 async def create(request: Request, who: Admin, given: NewKey) -> Response:
+    """Send it as `Authorization: Bearer` or `X-API-Key`. Only a hash of it is kept: where it is lost, make another."""
     tenant = _tenant(who, given.tenant)
     hasher, database = _hasher(request), database_of(request)
 
@@ -125,6 +126,7 @@ async def list_keys(
 
 @router.get("/keys/{key}", summary="A key, without the key itself", response_class=Response, responses=_JSON)
 async def get_key(request: Request, who: Admin, key: KeyId) -> Response:
+    """Its scopes, state (active, expired, revoked) and when it was last used."""
     found = await to_thread.run_sync(ring_keys.one, database_of(request), _own(who), key)
     return as_json(ring_keys.as_json(found), headers=_NEVER)
 

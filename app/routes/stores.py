@@ -22,7 +22,10 @@ router = APIRouter(prefix="/v1/stores", tags=["stores"])
 
 StoreName = Annotated[str, Path(description="Cube, model and version", examples=["demo~kgml-ag-carbon~1"])]
 _FILE: Any = {
-    200: {"content": {"application/octet-stream": {}, "application/json": {}}},
+    200: {
+        "description": "The file: JSON where it is metadata",
+        "content": {"application/octet-stream": {}, "application/json": {}},
+    },
     206: {"description": "The range that was asked for", "content": {"application/octet-stream": {}}},
     304: {"description": "The caller has it already"},
     416: {"description": "The file is shorter than the range"},

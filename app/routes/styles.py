@@ -44,6 +44,7 @@ async def styles(request: Request) -> Response:
 
 @router.get("/styles/{name}", summary="Styles of a variable")
 async def styles_of(request: Request, name: VariableName) -> Response:
+    """The variable's own palette and range, and the names that `style=` takes."""
     from fieldflux.app.picture import style_names
 
     v = variable(name)
@@ -61,7 +62,7 @@ async def styles_of(request: Request, name: VariableName) -> Response:
 async def legend(
     request: Request,
     name: VariableName,
-    format: Annotated[Literal["json", "svg", "png"], Path(examples=["json"])],
+    format: Annotated[Literal["json", "svg", "png"], Path(description="json, svg or png", examples=["json"])],
     asked: Annotated[LegendQuery, Query()],
 ) -> Response:
     """In the colours of the tiles that are asked for with the same parameters."""

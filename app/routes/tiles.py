@@ -30,8 +30,13 @@ Time = Annotated[
     ),
 ]
 Other = Annotated[str, Path(description="The time that is taken away", examples=["2020-07-15"])]
-Zoom = Annotated[int, Path(examples=[11])]
-Column = Annotated[int, Path(examples=[491])]
+Zoom = Annotated[int, Path(description="Zoom, 0 to 22", json_schema_extra={"minimum": 0, "maximum": 22}, examples=[11])]
+Column = Annotated[
+    int, Path(description="Column from the west, below 2^z", json_schema_extra={"minimum": 0}, examples=[491])
+]
+RowNumber = Annotated[
+    int, Path(description="Row from the north, below 2^z", json_schema_extra={"minimum": 0}, examples=[760])
+]
 Row = Annotated[str, Path(description="Row; with `@2x` after it, 512 pixels a side", examples=["760", "760@2x"])]
 Format = Annotated[
     Literal["png", "webp", "tif", "npy"],

@@ -15,12 +15,16 @@ from fieldflux.app.ogc.times import period_name
 from fieldflux.app.picture import default_of, style_of, when_of
 from fieldflux.app.problems import problem_of
 from fieldflux.app.reply import workspace_of
+from fieldflux.app.routes.tiles import Column, RowNumber, Zoom
 from fieldflux.models.variables import VARIABLES
 
 router = APIRouter(prefix="/v1/wmts", tags=["WMTS"])
 
-_XML: Any = {200: {"content": {"application/xml": {}}}}
-_TILE: Any = {200: {"content": {"image/png": {}, "image/webp": {}}}, 304: {"description": "The caller has it already"}}
+_XML: Any = {200: {"description": "Capabilities, as XML", "content": {"application/xml": {}}}}
+_TILE: Any = {
+    200: {"description": "The tile", "content": {"image/png": {}, "image/webp": {}}},
+    304: {"description": "The caller has it already"},
+}
 
 _ABOUT = {
     "service": "WMTS",
@@ -80,11 +84,12 @@ async def wmts_tile(
     ],
     style: Annotated[str, Path(description="`default`, or a palette", examples=["default"])],
     time: Annotated[str, Path(description="A day, month, year or span, or `default`", examples=["2021-07-15"])],
-    matrix: Annotated[int, Path(examples=[11])],
-    row: Annotated[int, Path(examples=[760])],
-    col: Annotated[int, Path(examples=[491])],
-    format: Annotated[Literal["png", "webp"], Path()],
+    matrix: Zoom,
+    row: RowNumber,
+    col: Column,
+    format: Annotated[Literal["png", "webp"], Path(description="png or webp")],
 ) -> Response:
+    """As the capabilities' `ResourceURL` has it: what QGIS asks for. Rows come before columns."""
     return await drawn(request, _ask(request, layer, style, time, (matrix, col, row), format))
 
 
