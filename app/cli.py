@@ -50,6 +50,10 @@ CubeOption = Annotated[
 ModelOption = Annotated[str, typer.Option(help="Model: name (its newest version) or name/version.")]
 ModelArgument = Annotated[str, typer.Argument(help="Model: name (its newest version) or name/version.")]
 Geometry = Annotated[Path, typer.Argument(help="GeoJSON file: a polygon or a feature. '-' for standard input.")]
+Land = Annotated[
+    Path,
+    typer.Argument(help="GeoJSON file: a polygon, a feature or a collection of many. '-' for standard input."),
+]
 Level = Annotated[float, typer.Option(help="Level of the intervals: 0.5, 0.8, 0.9 or 0.95.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; standard output if not given.")]
 Data = Annotated[
@@ -217,7 +221,7 @@ def run(
 
 @app.command()
 def series(
-    geometry: Geometry,
+    geometry: Land,
     first: Annotated[str | None, typer.Option(help="First day, as in 2020-01-01.")] = None,
     last: Annotated[str | None, typer.Option(help="Last day, included.")] = None,
     years: Annotated[str, typer.Option(help="Years instead of days: 2018-2020 or 2018,2020.")] = "",
@@ -228,6 +232,9 @@ def series(
     statistics: Annotated[str, typer.Option(help="Over the cells, ',' between: std,min,max,q05,q95.")] = "",
     units: Annotated[str, typer.Option(help="Units, ',' between: nee:tCO2 ha-1,yield:bu ac-1.")] = "",
     level: Level = 0.9,
+    combine: Annotated[
+        bool, typer.Option("--combine", help="Of many features, also their sum, with an interval of its own.")
+    ] = False,
     cube: CubeOption = "",
     model: ModelOption = "",
     format: Annotated[
@@ -236,7 +243,7 @@ def series(
     output: Output = None,
     home: Home = None,
 ) -> None:
-    """Print the daily, monthly, seasonal or yearly values of a field, as the server's POST /v1/series gives them.
+    """Print the daily, monthly, seasonal or yearly values of a field or of many, as POST /v1/series gives them.
 
     What the store does not hold is computed on the spot. In CSV, lines that begin with # tell units and origin.
 
@@ -244,15 +251,19 @@ def series(
     """
     from .answer import found_of, question
     from .ask import Ask
-    from .collection import Collection, Feature, Given
+    from .collection import Collection, Feature, Given, collection, features_of
     from .formats.negotiate import FORMATS
     from .formats.write import written
     from .workspace import Workspace
 
     settings, name = _with_cube(_settings(home=home), cube)
+    land = _shape(geometry)
+    inside = land.get("features") if isinstance(land, dict) and land.get("type") == "FeatureCollection" else None
+    many = isinstance(inside, list) and (combine or len(inside) != 1)
     ask = _asked(
         Ask,
-        geometry=_shape(geometry),
+        **{"features" if many else "geometry": land},
+        combine=combine,
         first=first,
         last=last,
         years=_years(years),
@@ -264,10 +275,15 @@ def series(
         cube=name,
         model=model,
     )
-    one = question(Workspace(settings), ask)
-    about = Given(0, None, one.shape)
-    asked = Collection(one.place, one.source, one.request, (about,), one.units, alone=True)
-    content = written(asked, [Feature(about, found_of(one))], FORMATS[format])
+    if many:
+        asked = collection(Workspace(settings), ask, most=len(inside or ()))
+        features = features_of(asked)
+    else:
+        one = question(Workspace(settings), ask)
+        about = Given(0, None, one.shape)
+        asked = Collection(one.place, one.source, one.request, (about,), one.units, alone=True)
+        features = [Feature(about, found_of(one))]
+    content = written(asked, features, FORMATS[format])
     _write(content + b"\n" if format in ("json", "covjson") else content, output)
 
 

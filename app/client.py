@@ -59,6 +59,7 @@ class Asked(TypedDict, total=False):
     units: Mapping[str, str]
     intervals: bool
     level: float
+    combine: bool
     cube: str
     model: str
 
@@ -124,6 +125,22 @@ class Answer:
             given = (feature.get(key) for key in ("external_id", "id"))
             found.append(next((name for name in given if name is not None), place))
         return found
+
+    @property
+    def combined(self) -> Answer | None:
+        """The sum over all polygons as an answer of its own, where `combine=True` was asked for and any has a series.
+
+        Its totals are the sums, its values the means by area. `shared["errors_together"]` tells why its interval is as
+        wide as it is, `shared["not_counted"]` which polygons are not in it, `shared["overlap_ha"]` what land lies
+        under several and is counted once.
+        """
+        found = self.shared.get("combined")
+        if found is None:
+            return None
+        known = self.shared.get("notes", {})
+        shared = {name: value for name, value in self.shared.items() if name != "combined"}
+        notes = [known.get(flag, "") for flag in found.get("flags", ())]
+        return Answer({**shared, **found, "notes": notes}, [found], alone=True)
 
     @property
     def notes(self) -> dict[str, str]:
@@ -264,12 +281,22 @@ def _series(polygons: Any, asked: Mapping[str, Any]) -> tuple[list[_Call[Json]],
     shapes = _shapes(polygons)
     if isinstance(shapes, dict):
         return [_Call("POST", "/v1/series", _json, body={"geometry": shapes, **asked})], True
+    _check_sum(len(shapes), asked)
     parts = [shapes[i : i + AT_ONCE] for i in range(0, len(shapes), AT_ONCE)]
     plain = [[{**f, "properties": {}} for f in part] for part in parts]
     return [_Call("POST", "/v1/series", _json, body={"features": part, **asked}) for part in plain], False
 
 
+def _check_sum(count: int, asked: Mapping[str, Any]) -> None:
+    if asked.get("combine") and count > AT_ONCE:
+        raise ValueError(
+            f"At most {AT_ONCE} polygons are summed in one request; given: {count}. Send a job, which sums up to "
+            f"10,000: `flux.results(flux.wait(flux.submit(polygons, combine=True, ...))).combined`."
+        )
+
+
 def _field_series(names: Sequence[str], asked: Mapping[str, Any]) -> list[_Call[Json]]:
+    _check_sum(len(names), asked)
     parts = [names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)]
     return [_Call("POST", "/v1/series", _json, body={"fields": part, **asked}) for part in parts]
 

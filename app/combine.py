@@ -3,47 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .collection import Collection, Combined, Feature, Given
 
+if TYPE_CHECKING:
+    from fieldflux.tiles.series import Series
+    from fieldflux.tiles.shape import Shape
+
 NAME = "combined"
 
 
-def combined_of(asked: Collection, features: Sequence[Feature]) -> Feature:
-    """The sum over those features that have an answer, one or more.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a feature adds to the sum. place: longitude, latitude. overlap_ha: what of it earlier features cover.
 
-    Where outlines overlap, the later one is read again without what earlier ones cover; a part that cannot be read is
-    told in `not_counted`. Raises what reading and running raise for all of them.
+    series: None where nothing is left of it.
     """
-    from fieldflux.tiles.combine import combined, counted_once
+
+    index: int
+    place: tuple[float, float]
+    overlap_ha: float
+    series: Series | None
+
+
+def parts_of(asked: Collection, features: Sequence[Feature], once: Sequence[Shape | None]) -> list[Part]:
+    """The parts of those features that have an answer. once: what of each of these is not covered by earlier ones
+    (see `tiles.combine.counted_once`); where that is not all of it, the rest is read by itself.
+
+    Raises what reading and running raise for all of them.
+    """
     from fieldflux.tiles.many import many_series
     from fieldflux.tiles.series import Series
     from fieldflux.tiles.shape import BadGeometry
     from fieldflux.tiles.units import in_units
     from fieldflux.tiles.zonal import geodesic_area_ha
 
-    there = [f for f in features if f.series is not None and f.given.shape is not None]
-    whole = [f.given.shape for f in there if f.given.shape is not None]
-    once = counted_once(whole)
-    cut = [k for k, (one, own) in enumerate(zip(once, whole, strict=True)) if one is not None and one is not own]
-    parts = many_series([p for k in cut if (p := once[k]) is not None], asked.request, asked.source) if cut else []
-    read = dict(zip(cut, parts, strict=True))
-    series, shapes, overlap = [], [], 0.0
-    left_out = [f.given.index for f in features if f.series is None]
-    for k, (feature, shape) in enumerate(zip(there, once, strict=True)):
-        overlap += 0.0 if shape is whole[k] else geodesic_area_ha(whole[k].geometry)
-        if shape is None:
-            continue
-        overlap -= 0.0 if shape is whole[k] else geodesic_area_ha(shape.geometry)
-        found = read.get(k, feature.series)
-        if isinstance(found, Series):
-            series.append(in_units(found, asked.units) if k in read else found)
-            shapes.append(shape)
-        elif not isinstance(found, BadGeometry):
-            left_out.append(feature.given.index)
-    places = np.array([shape.geometry.centroid.coords[0] for shape in shapes])
-    one, hows = combined(series, places, asked.place.card)
-    told = Combined(len(features) - len(left_out), tuple(sorted(left_out)), overlap, hows)
-    return Feature(Given(len(features), NAME, None), one, combined=told)
+    there = answered(features)
+    rests = [rest for (_, own), rest in zip(there, once, strict=True) if rest is not None and rest is not own]
+    read = iter(many_series(rests, asked.request, asked.source) if rests else ())
+    parts = []
+    for (feature, own), rest in zip(there, once, strict=True):
+        found = feature.series
+        overlap = 0.0
+        if rest is not own:
+            overlap = geodesic_area_ha(own.geometry) - (0.0 if rest is None else geodesic_area_ha(rest.geometry))
+            again = None if rest is None else next(read)
+            if again is not None and not isinstance(again, Series | BadGeometry):
+                continue
+            found = in_units(again, asked.units) if isinstance(again, Series) else None
+        lon, lat = (own if rest is None else rest).geometry.centroid.coords[0]
+        parts.append(Part(feature.given.index, (lon, lat), overlap, found))
+    return parts
+
+
+def answered(features: Sequence[Feature]) -> list[tuple[Feature, Shape]]:
+    """The features that have an answer, with their shapes."""
+    return [(f, f.given.shape) for f in features if f.series is not None and f.given.shape is not None]
+
+
+def sum_of(asked: Collection, parts: Sequence[Part], indexes: Sequence[int]) -> Feature:
+    """The sum over parts, one or more, as one more feature. indexes: those of all features."""
+    from fieldflux.tiles.combine import combined
+
+    series = [part.series for part in parts if part.series is not None]
+    places = np.array([part.place for part in parts if part.series is not None])
+    whole, hows = combined(series, places, asked.place.card)
+    left_out = sorted(set(indexes) - {part.index for part in parts})
+    told = Combined(len(parts), tuple(left_out), sum(part.overlap_ha for part in parts), hows)
+    return Feature(Given(max(indexes) + 1, NAME, None), whole, combined=told)
+
+
+def combined_of(asked: Collection, features: Sequence[Feature]) -> Feature:
+    """The sum over those features that have an answer, one or more. Raises as `parts_of`."""
+    from fieldflux.tiles.combine import counted_once
+
+    once = counted_once([shape for _, shape in answered(features)])
+    return sum_of(asked, parts_of(asked, features, once), [f.given.index for f in features])

@@ -15,7 +15,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
+from fieldflux.app.cli import app
+from fieldflux.app.client import Client
 from fieldflux.app.openapi.shapes import SHAPES
+from fieldflux.app.settings import Jobs
 from fieldflux.models.card import Between, Card, IntervalRule
 from fieldflux.models.correlation import (
     LEAST_YEARS,
@@ -39,6 +42,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from shapely.geometry import Polygon, mapping
+from typer.testing import CliRunner
 
 from .serving import Json, serving, settings_of, toy_home, toy_registry
 from .toy_cube import GRID, WINDOW
@@ -268,7 +272,7 @@ def test_shipped_cards_say_how_alike_their_errors_are() -> None:
 
 @pytest.fixture(scope="module")
 def client(home: Path) -> Iterator[httpx.Client]:
-    with serving(settings_of(home), toy_registry(home / "checkpoints")) as found:
+    with serving(settings_of(home, jobs=Jobs(workers=1, batch=2, nice=0)), toy_registry(home / "checkpoints")) as found:
         yield found
 
 
@@ -338,3 +342,40 @@ def test_a_sum_of_nothing_is_none_and_that_of_one_polygon_is_it(client: httpx.Cl
     alone = client.post("/v1/series", json={"geometry": mapping(field.geometry), **body})
     assert alone.status_code == 200
     assert alone.json()["totals"] == found["combined"]["totals"]
+
+
+def test_a_job_a_client_and_the_command_line_give_the_same_sum(
+    client: httpx.Client, home: Path, tmp_path: Path
+) -> None:
+    land = [on_grid(10 + 1.5 * k, 10.2, 3, 2 + k % 3) for k in range(5)]  # each over its neighbours
+    features = [feature(shape, f"f{k}") for k, shape in enumerate(land)]
+    asked_for = {"years": [2019, 2020], "variables": ["nee", "gpp"], "step": "month", "combine": True}
+    want = client.post("/v1/series", json={"features": [*features, FAR_AWAY], **asked_for}).json()["combined"]
+    assert want["overlap_ha"] > 40
+    flux = Client(str(client.base_url))
+    job = flux.wait(flux.submit([*features, FAR_AWAY], **asked_for))
+    assert job.state == "done"
+    found = flux.results(job)
+    assert found.shared["combined"] == want
+    assert len(found.features) == 6
+    whole = json.loads(client.get(f"/v1/jobs/{job.id}/results.json").content)
+    assert whole["combined"] == want
+    assert [f["index"] for f in whole["features"]] == list(range(6))
+    rows = pq.read_table(io.BytesIO(client.get(f"/v1/jobs/{job.id}/results.parquet").content)).to_pylist()
+    assert [r["nee_total"] for r in rows if r["id"] == "combined"] == want["totals"]["nee"]["value"]
+    one = flux.series([shape.geometry for shape in land], **asked_for).combined  # type: ignore[arg-type]
+    assert one is not None
+    frame = one.to_pandas()
+    assert frame["nee_total_high"].tolist() == want["totals"]["nee"]["high"]
+    assert one.shared["not_counted"] == []
+    assert "synthetic_inputs" in one.notes
+    with pytest.raises(ValueError, match="Send a job"):
+        flux.series([shape.geometry for shape in land] * 21, **asked_for)  # type: ignore[arg-type]
+    (tmp_path / "land.json").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    said = CliRunner().invoke(
+        app,
+        ["series", str(tmp_path / "land.json"), "--years", "2019,2020", "--variables", "nee,gpp", "--step", "month",
+         "--combine", "--format", "json", "--home", str(home), "--cube", "toy", "--model", "toy"],
+    )  # fmt: skip
+    assert said.exit_code == 0, said.output
+    assert json.loads(said.stdout)["combined"]["totals"] == want["totals"]

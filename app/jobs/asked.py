@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi.exceptions import RequestValidationError
 from fieldflux.app.ask import About
-from fieldflux.app.members import CubeId, Day, Features, FieldIds, ModelId, Number, Years
+from fieldflux.app.members import Combine, CubeId, Day, Features, FieldIds, ModelId, Number, Years
 from fieldflux.app.problems import Refused
 from fieldflux.tiles.steps import Step
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -55,6 +55,7 @@ class SeriesJob(About):
     features: Features = None
     fields: FieldIds = None
     query: FieldQuery | None = Field(default=None, description="Registered fields instead, by a query; `{}`: all.")
+    combine: Combine = False
     format: SeriesFormat = Field(default="parquet", description="Format of the file that is ready when the job is.")
     webhook: Webhook | None = None
 

@@ -28,6 +28,9 @@ MEDIA: Mapping[str, str] = {
 }
 """Media type by ending."""
 
+ATTEMPT = 0
+"""The try in the names of files that are the same whoever makes them: those of a job's sum over all features."""
+
 
 def root_of(home: Path) -> Path:
     return home / "jobs"

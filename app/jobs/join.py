@@ -55,6 +55,12 @@ def shared_of(answers: Iterator[Mapping[str, Any]]) -> dict[str, Any]:
     return {}
 
 
+def sum_in(folder: Path, done: Done) -> dict[str, Any]:
+    """The sum over all features as `combined`, where it is among the batches, last; else nothing."""
+    found = answer_of(folder, *done[-1]) if done else {}
+    return {"combined": found["combined"]} if "combined" in found else {}
+
+
 def _json(folder: Path, done: Done) -> Iterator[bytes]:
     counts = {"OK": 0, "PARTIAL": 0, "FAILED": 0}
     notes: dict[str, str] = {}
@@ -65,12 +71,14 @@ def _json(folder: Path, done: Done) -> Iterator[bytes]:
     used = [status for status, n in counts.items() if n]
     head = {"status": used[0] if len(used) == 1 else "PARTIAL", "counts": counts}
     head |= shared_of(answer_of(folder, *each) for each in done)
+    head |= sum_in(folder, done)
     yield dumps({**head, "notes": notes})[:-1] + b',"features":['
     between = b""
     for number, attempt in done:
         features = answer_of(folder, number, attempt)["features"]
-        yield between + dumps(features)[1:-1]
-        between = b","
+        if features:
+            yield between + dumps(features)[1:-1]
+            between = b","
     yield b"]}"
 
 
@@ -90,7 +98,12 @@ def _known(folder: Path, done: Done) -> dict[str, Any]:
         **{name: shared[name] for name in (*names, *more) if name in shared},
         "interval_basis": bases,
         "notes": notes,
+        **{name: {k: whole.get(k) for k in _OF_SUM} for name, whole in sum_in(folder, done).items()},
     }
+
+
+_OF_SUM = ("counted", "not_counted", "overlap_ha", "area_ha", "errors_together", "summary")
+"""What to know of the sum beside its rows."""
 
 
 def _schema(folder: Path, done: Done) -> Any:

@@ -206,6 +206,12 @@ def _series(workspace: Workspace, database: Database, job: SeriesJob, rows: list
             rejected.append({"index": row["index"], "id": row["id"], "problem": row["error"]})
         cells_of.append(0 if "error" in row else reading // per_cell if not runs else -1)
         cut.add(row, reading, runs)
+    if job.combine:
+        from .sums import MOST_VALUES, once_in
+
+        if values > MOST_VALUES:
+            raise over("combined_values", values, MOST_VALUES, "Ask for longer steps, fewer variables or fields.")
+        once_in(rows, shapes)
     if compute > rules.cell_years:
         raise over("cell_years", compute, rules.cell_years, "Run the region first, by a job of the kind `run`.")
 

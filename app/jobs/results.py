@@ -12,6 +12,7 @@ from fieldflux.app.paging import to_cursor
 from fieldflux.app.problems import Refused
 
 from . import book, files, join
+from .files import ATTEMPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def page(home: Path, database: Database, tenant: str, job: str, after: tuple[int
         place += len(part)
         if place >= len(answer["features"]):
             number, place = number + 1, 0
+    head |= join.sum_in(folder, _with_sum(folder, row, done))
     over = number >= row["batches"] or (row["state"] in book.ENDED and number not in attempts)
     return {**head, "items": items, "next": None if over else to_cursor(number, place), **shared, "notes": notes}
 
@@ -64,6 +66,7 @@ def series_file(home: Path, database: Database, tenant: str, job: str, format: s
         raise Refused("not-found", f"A job of the kind '{row['kind']}' has its files in `links.files`.")
     ending = join.ENDINGS[format]
     folder, name = files.folder_of(home, job), f"results.{ending}"
+    every = _with_sum(folder, row, done)
     complete = len(done) == row["batches"]
     if not done:
         raise Refused("not-found", f"The job is {row['state']}, and no batch is done yet. Ask again later.")
@@ -74,7 +77,7 @@ def series_file(home: Path, database: Database, tenant: str, job: str, format: s
     held = f"results.{ending}" if complete and row["state"] == "done" else f"so-far-{len(done)}.{ending}"
     if not (folder / held).exists() or not complete:
         try:
-            join.series_file(folder, done, held, format)
+            join.series_file(folder, every, held, format)
         except FileNotFoundError:
             raise Refused("not-found", "The job's files are being put in order, or are gone. Ask again.") from None
     return Found(folder / held, shown, files.MEDIA[ending], key, complete)
@@ -92,6 +95,12 @@ def named(home: Path, database: Database, tenant: str, job: str, name: str) -> F
     return Found(
         path, name, files.MEDIA.get(name.rsplit(".", 1)[-1], "application/octet-stream"), f"{job} {name} {done}", True
     )
+
+
+def _with_sum(folder: Path, row: Mapping[str, Any], done: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The batches that are done, and the sum over all, which lies beside them once the job is."""
+    last = (row["batches"], ATTEMPT)
+    return [*done, last] if row["state"] == "done" and (folder / files.part(*last, "json.gz")).exists() else done
 
 
 def _look(database: Database, tenant: str, job: str) -> tuple[Mapping[str, Any], list[tuple[int, int]], dict[str, str]]:

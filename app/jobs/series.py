@@ -36,7 +36,11 @@ def answer(workspace: Workspace, job: SeriesJob, given: Sequence[Mapping[str, An
     """Answer a part of a job's features. Raises what reading and running raise for all of them."""
     asked = asked_collection(workspace, job, given)
     features = features_of(asked)
-    files = {"json": dumps(as_collection(asked, features)), "parquet": _parquet(asked, features)}
+    files = {"json": dumps(as_collection(asked, features)), "parquet": as_parquet(asked, features)}
+    if job.combine:
+        from .sums import packed
+
+        files["sum.gz"] = packed(asked, features, given)
     if job.format == "netcdf" and any(f.series is not None for f in features):
         from fieldflux.app.formats.netcdf import as_netcdf
 
@@ -72,7 +76,8 @@ def _given(one: Mapping[str, Any], limits: Any) -> Given:
     return Given(one["index"], one["id"], shape, error, one.get("external_id"))
 
 
-def _parquet(asked: Collection, features: Sequence[Feature]) -> bytes:
+def as_parquet(asked: Collection, features: Sequence[Feature]) -> bytes:
+    """The rows of `as_table`."""
     import io
 
     import pyarrow.parquet as pq

@@ -96,8 +96,15 @@ def _joined(workspace: Workspace, held: Claim, job: Any, folder: Any) -> Outcome
     keep = {files.part(number, attempt, ending) for number, attempt in held.done for ending in _KEPT}
     if isinstance(job, SeriesJob):
         name = f"results.{join.ENDINGS[job.format]}"
+        done = list(held.done)
+        if job.combine:
+            from .sums import put_together
+
+            if put_together(workspace, job, folder, held.done, held.number):
+                done.append((held.number, files.ATTEMPT))
+                keep |= {files.part(held.number, files.ATTEMPT, ending) for ending in _KEPT}
         try:
-            join.series_file(folder, held.done, name, job.format)
+            join.series_file(folder, done, name, job.format)
             named = {name: name}
         except ValueError as error:
             # A file that cannot be had (NetCDF of nothing) does not spoil the rest.
