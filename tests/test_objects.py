@@ -37,6 +37,7 @@ from typer.testing import CliRunner
 
 from .objectstore import KEY, SECRET, ObjectStore, object_store
 from .serving import serving, settings_of, square, toy_home, toy_registry
+from .toy_model import ToyModel
 
 FIRST, LAST = date(2019, 6, 1), date(2019, 8, 2)
 TOY = "s3://fluxes/toy"
@@ -133,7 +134,7 @@ def test_bytes_of_a_file_are_the_same_wherever_pages_end(local: Store, distant: 
 
 def test_a_push_is_resumed_adds_and_disturbs_no_reader(home: Path, remote: ObjectStore, tmp_path: Path) -> None:
     address, cancel, cube = "s3://fluxes/growing", Event(), open_cube(home / "cubes" / "toy.zarr")
-    root, toy = tmp_path / "growing", toy_registry(home / "checkpoints").toy
+    root, toy = tmp_path / "growing", ToyModel(members=1)
     own = create_store(root, toy, cube)
     assert run(toy, cube, own, own.blocks[:1], [2019]).faults == []
 
