@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache
 from importlib.metadata import version
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -286,6 +287,11 @@ def _summary(v: Values) -> dict[str, Any]:
     def one(values: NDArray[np.float64] | None) -> float | None:
         return None if values is None else float(values[0])
 
+    def grams(tonnes: NDArray[np.float64] | None) -> float | None:
+        # As `_grams` has it: numpy takes ten times as long for one number.
+        found = one(tonnes)
+        return found if found is None or not isfinite(found) else round(found * 1e6) / 1e6
+
     said: dict[str, Any] = {
         "unit": v.unit,
         "value": one(v.value),
@@ -297,10 +303,10 @@ def _summary(v: Values) -> dict[str, Any]:
         said["interval_basis"] = as_plain(v.basis)
     if v.total is not None:
         said |= {
-            "total": one(_grams(v.total)),
+            "total": grams(v.total),
             "total_unit": v.total_unit,
-            "total_low": one(_grams(v.total_low)),
-            "total_high": one(_grams(v.total_high)),
+            "total_low": grams(v.total_low),
+            "total_high": grams(v.total_high),
         }
     return said
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from itertools import pairwise
 from typing import Any
 
 import numba
@@ -28,7 +27,7 @@ def sums_of_cells(
 ) -> list[tuple[DailySums, ...]]:
     """Sums over the cells of each owner (a polygon) of variables valid together: of the mean, or of each member.
 
-    first, last: of one year. under: where the cells lie; weights, owner: [c] of each; an owner's are consecutive.
+    first, last: of one year. under: where the cells lie; weights, owner: [c] of each.
     """
     members = store.members if of_members else 1
     days = (last - first).days + 1
@@ -38,25 +37,46 @@ def sums_of_cells(
     add: Any = _add if len(names) == 1 else _add_three
     start = first.timetuple().tm_yday - 1
     for square in store.read_squares(names, under, first.year, of_members):
-        weight = weights[square.cells]
-        if owners == 1:
-            add(*square.counts, square.at, weight, start, sums[0])
-            continue
-        own = owner[square.cells]
-        for a, b in pairwise([0, *(np.flatnonzero(np.diff(own)) + 1).tolist(), own.size]):
-            add(*square.counts, square.at[a:b], weight[a:b], start, sums[own[a]])
+        add(*square.counts, square.at, weights[square.cells], owner[square.cells], start, sums)
     # Polygon by polygon a copy where there are many, so that what one answer keeps does not hold all the others.
     each = [of_one if owners == 1 else of_one.copy() for of_one in sums]
     return [tuple(DailySums(s[:-1], s[-1]) for s in of_one) for of_one in each]
 
 
-# Compiled, without the interpreter's lock. counts: [member, cell, day]; of the cells `at`, with their weights. sums:
-# [member, variable + 1, day], the weights last; start: the first day of the sums among those of the counts. Days lie
-# behind each other, so that several are added at once.
+# Compiled, without the interpreter's lock. counts: [member, cell, day]; of the cells `at`, with their weights and
+# owners. sums: [owner, member, variable + 1, day], the weights last; start: the first day of the sums among those of the
+# counts. Days lie behind each other, so that several are added at once.
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _add(counts: Any, at: Any, weights: Any, owner: Any, start: int, sums: Any) -> None:
+    a = 0
+    while a < at.size:
+        b = _behind(owner, a)
+        _add_one(counts, at[a:b], weights[a:b], start, sums[owner[a]])
+        a = b
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _add_three(i: Any, j: Any, k: Any, at: Any, weights: Any, owner: Any, start: int, sums: Any) -> None:
+    a = 0
+    while a < at.size:
+        b = _behind(owner, a)
+        _add_together(i, j, k, at[a:b], weights[a:b], start, sums[owner[a]])
+        a = b
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _behind(owner: Any, a: int) -> int:
+    """Behind the last of the cells from `a` on that have the same owner."""
+    b = a + 1
+    while b < owner.size and owner[b] == owner[a]:
+        b += 1
+    return b
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[untyped-decorator]
-def _add(counts: Any, at: Any, weights: Any, start: int, sums: Any) -> None:
+def _add_one(counts: Any, at: Any, weights: Any, start: int, sums: Any) -> None:
     for m in range(sums.shape[0]):
         total, valid = sums[m, 0], sums[m, 1]
         for e in range(at.size):
@@ -69,7 +89,7 @@ def _add(counts: Any, at: Any, weights: Any, start: int, sums: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[untyped-decorator]
-def _add_three(i: Any, j: Any, k: Any, at: Any, weights: Any, start: int, sums: Any) -> None:
+def _add_together(i: Any, j: Any, k: Any, at: Any, weights: Any, start: int, sums: Any) -> None:
     for m in range(sums.shape[0]):
         total_i, total_j, total_k, valid = sums[m, 0], sums[m, 1], sums[m, 2], sums[m, 3]
         for e in range(at.size):

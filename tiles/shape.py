@@ -76,7 +76,7 @@ def read_shape(source: Mapping[str, Any] | BaseGeometry | Shape, limits: Limits 
     count = sum(len(r) for p in polygons if isinstance(p, Sequence) for r in p if isinstance(r, Sequence))
     _check_vertices(count, limits)
     closed: list[bool] = []
-    parts = []
+    parts: list[tuple[Any, list[Any]]] = []
     for polygon in polygons:
         if not isinstance(polygon, Sequence) or not polygon:
             raise BadGeometry("invalid-geometry", "A polygon of the MultiPolygon has no rings. Leave it out.")

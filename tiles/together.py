@@ -12,8 +12,10 @@ from typing import TypeAlias
 import numpy as np
 from fieldflux.models.card import Card
 from fieldflux.models.variables import variable
+from numpy.typing import NDArray
 
 from .aggregate import Floats, Groups, Numbers, Over, Runs, Values, aggregate
+from .bounds import Basis
 from .question import SeriesRequest, has_members, read_groups
 from .reading import Held, Names, numbers_of
 from .steps import Steps
@@ -107,33 +109,34 @@ def _aggregated(
     land = _Land(np.repeat([c.covered_m2 for c in covers], n))
     found = aggregate(variable(name), numbers, behind, over, land, card, level)
     basis = tuple(replace(b, steps=b.steps // many) for b in found.basis)
-    return [_part(replace(found, basis=basis), slice(p * n, (p + 1) * n)) for p in range(many)]
+    widths = [False] * many
+    if found.low is not None and found.high is not None:
+        widths = _with_width(found.low.reshape(many, n), found.high.reshape(many, n)).tolist()
+    return [_part(found, slice(p * n, (p + 1) * n), widths[p], basis) for p in range(many)]
 
 
-def _part(values: Values, of: slice) -> Values:
+def _part(values: Values, of: slice, widths: bool, basis: tuple[Basis, ...]) -> Values:
     def cut(array: Floats | None) -> Floats | None:
         return None if array is None else array[of]
 
-    low, high = cut(values.low), cut(values.high)
-    widths = low is not None and high is not None and not _without_width(low, high)
     return Values(
         values.variable,
         values.unit,
         values.value[of],
         values.valid_fraction[of],
-        low if widths else None,
-        high if widths else None,
+        cut(values.low) if widths else None,
+        cut(values.high) if widths else None,
         cut(values.total),
         cut(values.total_low) if widths else None,
         cut(values.total_high) if widths else None,
         values.total_unit,
-        values.basis if widths else (),
+        basis if widths else (),
         values.valid_days[of],
         members=None if values.members is None or not widths else values.members[:, of],
     )
 
 
-def _without_width(low: Floats, high: Floats) -> bool:
-    """As `bounds.ends` has it of all polygons together: nothing is promised where no step has any width."""
+def _with_width(low: Floats, high: Floats) -> NDArray[np.bool_]:
+    """[P] of ends [P, T], as `bounds.ends` has it of one: nothing is promised where no step has any width."""
     known = ~np.isnan(low)
-    return bool(known.any()) and np.array_equal(low[known], high[known])
+    return np.asarray(~known.any(axis=1) | ((low != high) & known).any(axis=1))
