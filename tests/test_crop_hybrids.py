@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +171,14 @@ def test_an_experiment_writes_its_table_and_goes_on_from_its_trials(tmp_path: Pa
     add_to_card(card, made)
     assert len(read_checkpoint(card).card.scores) == before + 4
     assert read_checkpoint(card).card.scores[-1].split.endswith("mean of 9 seeds")
+
+
+def test_the_card_says_what_the_tables_of_the_twins_say() -> None:
+    folder = ROOT / "models" / "checkpoints" / "hybrid-crop" / "1"
+    said = {s for s in map(repr, read_checkpoint(folder).card.scores) if re.search(r"experiment crop-(?!fields)", s)}
+    tables = sorted((folder / "twins").glob("*.csv"))
+    assert len(tables) == 6
+    assert said == {repr(s) for table in tables for s in scores_of_table(table)}
 
 
 def test_a_season_of_wofost_is_kept_and_grows_like_a_crop(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
+from fieldflux.models.checkpoint import read_card
 from fieldflux.models.processes.lintul5 import parameters as p_
 from fieldflux.models.processes.lintul5.crops import (
     CROPS,
@@ -25,9 +27,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from .benchmarks import lintul5 as lintul5_speed
+from .benchmarks import lintul5_gradients, lintul5_parity
+from .benchmarks.carded import lines_of, table
 from .benchmarks.lintul5_gradients import ours as gradients_of
 from .benchmarks.lintul5_gradients import sowing
-from .crop_weather import made_up, peer_model, peer_weather
+from .benchmarks.lintul5_parity import CASES, INSIDE, apart
+from .conftest import ROOT
+from .crop_weather import made_up
 
 LATITUDE = 45.0
 DOUBLE = torch.float64
@@ -183,37 +190,21 @@ def test_hard_switches_hide_the_date_of_emergence() -> None:
     assert hard["tsum1"].together < 0.9
 
 
-@pytest.mark.parametrize(
-    ("crop", "limits"), [(MAIZE, "nitrogen"), (SOYBEAN, "water"), (WINTER_WHEAT_AUTUMN, "nitrogen")]
-)
+@pytest.mark.parametrize(("crop", "limits"), CASES, ids=lambda given: getattr(given, "name", given))
 def test_days_are_those_of_torchcrop(crop: Crop, limits: Limits) -> None:
     pytest.importorskip("torchcrop", reason="torchcrop comes with the extra `peers`")
-    made, sow = made_up(2), sowing(crop)
-    nitrogen = torch.zeros_like(made["rain"])
-    nitrogen[:, sow + 30] = 4.0
-    peer = peer_model(crop, LATITUDE, sow + 1, limits, DOUBLE)
-    peer.soil_params.nmini = torch.tensor(6.0, dtype=DOUBLE)
-    fertilizer = torch.stack([nitrogen, torch.zeros_like(nitrogen), torch.zeros_like(nitrogen)], dim=-1)
-    with torch.no_grad():
-        theirs = peer(peer_weather(made), start_doy=1, fertilizer=fertilizer)
-    weather = prepare(crop, latitude=LATITUDE, nitrogen=nitrogen, **made)  # type: ignore[arg-type]
-    table = p_.table(crop, 2, {"n_organic": 6.0}, dtype=DOUBLE).float().double()  # its constants are single
-    ours = simulate(crop, weather, table, sow, variant=Variant("hard", limits, overshoot=True))
-    states = {
-        "stage": "dvs",
-        "lai": "lai",
-        "grain": "wso",
-        "leaf": "wlv",
-        "stem": "wst",
-        "root": "wrt",
-        "depth": "rootd",
-    }
-    fluxes = {"transpiration": "tran", "evaporation": "evap", "drainage": "drain", "drought": "tranrf"}
-    for name, other in (states | fluxes).items():
-        parts = theirs.states[1:] if name in states else theirs.diagnostics
-        expected = torch.stack([getattr(part, other) for part in parts], dim=1)
-        worst = float((ours[name] - expected).abs().max() / expected.abs().max())
-        assert worst < 1e-5, f"{name}: {worst:.1e}"
+    found = apart(crop, limits, 2)
+    assert float(found.pop(INSIDE).max()) < 0.03
+    worst = {name: float(differences.max()) for name, differences in found.items()}
+    assert max(worst.values()) < 1e-6, worst
+
+
+@pytest.mark.parametrize("benchmark", [lintul5_parity, lintul5_gradients, lintul5_speed], ids=lambda of: of.NAME)
+def test_the_card_says_what_the_tables_say(benchmark: ModuleType) -> None:
+    folder = ROOT / "models" / "checkpoints" / "hybrid-crop" / "1"
+    said = [s for s in read_card(folder).scores if s.split.startswith(f"python -m {benchmark.__name__}:")]
+    assert said
+    assert said == benchmark.scores_of(lines_of(table(folder, benchmark.NAME)))
 
 
 def test_a_season_is_that_of_lintul3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

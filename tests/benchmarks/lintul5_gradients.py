@@ -1,21 +1,23 @@
 """Gradients of a season against finite differences: LINTUL5 here and torchcrop, each smooth and hard.
 
-python -m tests.benchmarks.lintul5_gradients [--crops maize,soybean,winter_wheat] [--cells 24] [--points 3] [--no-peer]
+python -m tests.benchmarks.lintul5_gradients [--cells 64] [--peer-cells 12] [--points 9] [--card CHECKPOINT]
 
 Grain at maturity by each learned parameter, over made-up years, in double precision. The gradient is averaged over
 `points` within a step of 1 %, against the finite difference of that step: means of both, their correlation over the
 years, the median relative error over years in which the parameter matters, and how many years tip: the grain jumps
-within the step (a seedling reaches wet soil or does not), so that no gradient can tell. torchcrop (extra `peers`) takes
-minutes: two gigabytes and about a CPU-minute for each crop and mode at 24 years and 3 points.
+within the step (a seedling reaches wet soil or does not), so that no gradient can tell. First all years here, smooth
+and hard; then fewer here and in torchcrop (extra `peers`), both smooth: about a CPU-minute a crop.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from fieldflux.models.card import Score
 from fieldflux.models.processes.lintul5 import parameters as p_
 from fieldflux.models.processes.lintul5.crops import CROPS, Crop
 from fieldflux.models.processes.lintul5.season import simulate
@@ -23,9 +25,12 @@ from fieldflux.models.processes.lintul5.step import Mode, Variant
 from fieldflux.models.processes.lintul5.weather import prepare
 from torch import Tensor
 
+from tests.benchmarks.carded import DATA, Line, keep
 from tests.crop_weather import made_up, peer_model, peer_weather
 
+NAME = "lintul5-gradients"
 DOUBLE = torch.float64
+METRIC = f"least r of a season's gradients with finite differences, {len(p_.LEARNED)} parameters"
 LATITUDE = 45.0
 STEP = 0.01  # of the parameter's value
 TIPS = 20.0  # times the median change between points
@@ -96,10 +101,12 @@ def ours(crop: Crop, mode: Mode, cells: int, points: int, names: list[str]) -> d
 
 
 def torchcrop(crop: Crop, mode: Mode, cells: int, points: int, names: list[str]) -> dict[str, Compared]:
-    """The same of torchcrop: all parameters in two batches, each cell with parameters of its own."""
+    """The same of torchcrop: a few parameters at a time (its graph is large), each cell with parameters of its own.
+    Raises ImportError without torchcrop."""
     made = made_up(cells)
     out = {}
-    for part in (names[: len(names) // 2], names[len(names) // 2 :]):
+    at_once = max(1, 500 // (points * cells))
+    for part in (names[i : i + at_once] for i in range(0, len(names), at_once)):
         blocks = len(part) * points
         model = peer_model(crop, LATITUDE, sowing(crop) + 1, "water", DOUBLE, mode == "smooth")
         weather = peer_weather({n: v if v.dim() == 1 else v.repeat(blocks, 1) for n, v in made.items()})
@@ -120,40 +127,62 @@ def torchcrop(crop: Crop, mode: Mode, cells: int, points: int, names: list[str])
     return out
 
 
-def row(found: Compared) -> str:
-    r = found.together
-    shown = "   none" if r != r else f"{r:7.3f}"
-    return (
-        f"{float(found.gradient.mean()):10.3g} {float(found.difference.mean()):10.3g} {shown} {found.off:8.1e} "
-        f"{int(found.tips.sum()):3d}"
-    )
+def scores_of(lines: Sequence[Line]) -> list[Score]:
+    """Of each crop, smooth: the least r of all parameters, over all years, and over the peer's years beside it."""
+    out = []
+    for crop, years in dict.fromkeys((x["crop"], x["years"]) for x in lines):
+        least: dict[str, Line] = {}
+        for line in lines:
+            if (line["crop"], line["years"], line["mode"]) == (crop, years, "smooth") and line["r"] != "nan":
+                who = line["who"]
+                least[who] = min(least.get(who, line), line, key=lambda x: float(x["r"]))
+        own = least.pop("here")
+        out.append(
+            Score(
+                variable="biomass", metric=METRIC,
+                value=float(own["r"]), unit="1", n=int(years), data=DATA,
+                split=f"python -m tests.benchmarks.lintul5_gradients: {crop}, smooth switches, {years} years; of grain "
+                f"by {own['parameter']}, in {own['tips']} years of which the grain jumps",
+                baseline={who: float(x["r"]) for who, x in least.items()},
+            )
+        )  # fmt: skip
+    return out
+
+
+def lines_of(crop: Crop, who: str, mode: Mode, years: int, found: Mapping[str, Compared]) -> Iterator[Line]:
+    for name, one in found.items():
+        yield {
+            "crop": crop.name, "who": who, "mode": mode, "years": str(years), "parameter": name,
+            "gradient": f"{float(one.gradient.mean()):.3g}", "difference": f"{float(one.difference.mean()):.3g}",
+            "r": f"{one.together:.3f}", "error": f"{one.off:.1e}", "tips": str(int(one.tips.sum())),
+        }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crops", default="maize,soybean,winter_wheat")
-    parser.add_argument("--cells", type=int, default=24)
-    parser.add_argument("--points", type=int, default=3)
-    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--cells", type=int, default=64, help="Years here.")
+    parser.add_argument("--peer-crops", default="maize,soybean,winter_wheat", help="Of them, beside torchcrop.")
+    parser.add_argument("--peer-cells", type=int, default=12, help="Years beside torchcrop.")
+    parser.add_argument("--points", type=int, default=9)
+    parser.add_argument("--card", type=Path, help="Checkpoint that gets the table and whose card gets the scores.")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    makers: list[tuple[str, Callable[..., dict[str, Compared]]]] = [("here", ours)]
-    if not given.no_peer:
-        makers.append(("torchcrop", torchcrop))
     names = [parameter.name for parameter in p_.LEARNED]
-    print(f"{given.cells} years, {given.points} points; gradient, finite difference, r, median error, years that tip")
-    print(f"{'':45s} {'gradient':>10s} {'difference':>10s} {'r':>7s} {'error':>8s} tips")
+    runs: list[tuple[str, Callable[..., dict[str, Compared]], Mode, int]] = [
+        ("here", ours, "smooth", given.cells), ("here", ours, "hard", given.cells),
+    ]  # fmt: skip
+    beside = [(who, maker, "smooth", given.peer_cells) for who, maker in (("here", ours), ("torchcrop", torchcrop))]
+    lines: list[Line] = []
     for crop in (crop for crop in CROPS if crop.name in given.crops.split(",")):
-        for who, maker in makers:
-            modes: tuple[Mode, ...] = ("smooth", "hard")
-            for mode in modes:
-                try:
-                    found = maker(crop, mode, given.cells, given.points, names)
-                except ImportError:
-                    print(f"{who} is not installed")
-                    continue
-                for name in names:
-                    print(f"{crop.name:13s} {who:9s} {mode:6s} {name:14s} {row(found[name])}", flush=True)
+        for who, maker, mode, years in (*runs, *(beside if crop.name in given.peer_crops.split(",") else ())):
+            for line in lines_of(crop, who, mode, years, maker(crop, mode, years, given.points, names)):
+                if not lines:
+                    print("".join(f"{name:>18s}" for name in line))
+                lines.append(line)
+                print("".join(f"{value:>18s}" for value in line.values()), flush=True)
+    if given.card:
+        keep(given.card, NAME, lines, scores_of)
 
 
 if __name__ == "__main__":
