@@ -87,6 +87,9 @@ class Jobs(BaseModel):
     batch: int = Field(default=100, ge=1, le=1000, description="Fields in a batch: what is done again after a kill.")
     batch_values: int = Field(default=2_000_000, ge=1, description="Values in a batch, at most.")
     values: int = Field(default=200_000_000, ge=1, description="Values in the results of a job, at most.")
+    combined_values: int = Field(
+        default=3_000_000, ge=1, description="Values that a job may put together into one sum (`combine`): 300 MB."
+    )
     cell_years: int = Field(default=50_000_000, ge=1, description="Cells times years that a job may compute.")
     open_jobs: int = Field(default=50, ge=1, description="Jobs of a tenant that are queued, running or paused.")
 

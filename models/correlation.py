@@ -50,6 +50,10 @@ def over_places(errors: Floats, places: Floats, alike: Alike) -> Floats:
 
     places: [F, 2] longitude and latitude, degrees.
     """
+    if alike is common:
+        return np.asarray(errors.sum(axis=0))
+    if alike is independent:
+        return np.asarray(np.sqrt((errors * errors).sum(axis=0)))
     flat = errors.reshape(len(errors), -1)
     variance = np.zeros(flat.shape[1])
     for k in range(0, len(flat), ROWS):

@@ -207,10 +207,12 @@ def _series(workspace: Workspace, database: Database, job: SeriesJob, rows: list
         cells_of.append(0 if "error" in row else reading // per_cell if not runs else -1)
         cut.add(row, reading, runs)
     if job.combine:
-        from .sums import MOST_VALUES, once_in
+        from .sums import once_in
 
-        if values > MOST_VALUES:
-            raise over("combined_values", values, MOST_VALUES, "Ask for longer steps, fewer variables or fields.")
+        if values > rules.combined_values:
+            raise over(
+                "combined_values", values, rules.combined_values, "Ask for longer steps, fewer variables or fields."
+            )
         once_in(rows, shapes)
     if compute > rules.cell_years:
         raise over("cell_years", compute, rules.cell_years, "Run the region first, by a job of the kind `run`.")

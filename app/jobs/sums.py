@@ -22,8 +22,6 @@ from .series import as_parquet, asked_collection
 if TYPE_CHECKING:
     from fieldflux.tiles.series import SeriesRequest
 
-MOST_VALUES = 3_000_000
-"""Features x steps x variables that are put together at once: 300 MB with their intervals and five members."""
 _KEPT = ("values", "annual", "summary", "coverage", "crops", "from_store", "computed", "snapshot", "flags", "flagged")
 _NUMBERS = ("value", "valid_fraction", "low", "high", "total", "total_low", "total_high", "members")
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS

@@ -317,7 +317,13 @@ SHAPES: dict[str, Schema] = {
     ),
     "Jobs": page(ref("Job"), "Jobs"),
     "JobResults": thing(
-        "Results so far", state=TEXT, complete=FLAG, items=many(ANY), next=maybe(TEXT), notes=by_name(ANY)
+        "Results so far; the sum over all features once the job is done, where it was asked for",
+        {"combined": COMBINED},
+        state=TEXT,
+        complete=FLAG,
+        items=many(ANY),
+        next=maybe(TEXT),
+        notes=by_name(ANY),
     ),
     "Items": page(ANY, "A page"),
     "TileJSON": thing(
