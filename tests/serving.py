@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -48,8 +52,18 @@ def toy_registry(folder: Path) -> ToyRegistry:
 def toy_home(home: Path, years: tuple[int, ...] = (2019, 2020, 2021), run_years: tuple[int, ...] | None = None) -> Path:
     """A work folder with the toy cube, the toy model's card and weights, and a store.
 
-    run_years: years that the store holds; all by default, and no store for ().
+    run_years: years that the store holds; all by default, and no store for (). Each kind is made once by a process, and
+    copied from then on.
     """
+    shutil.copytree(_made(years, run_years), home, dirs_exist_ok=True)
+    return home
+
+
+@cache
+def _made(years: tuple[int, ...], run_years: tuple[int, ...] | None) -> Path:
+    kept = TemporaryDirectory(prefix="fieldflux-toy-")
+    atexit.register(kept.cleanup)
+    home = Path(kept.name)
     cube = build_toy(home / "cubes" / "toy.zarr", years)
     checkpoints = home / "checkpoints"
     write_checkpoint(checkpoints / "toy" / "1", ToyModel().card, {"rate": np.ones(1, np.float32)})
