@@ -237,6 +237,11 @@ def test_tables_and_plot_hold_every_county_and_year(panel: tuple[CountyRecord, .
     by_county = next(table for table in found.tables if table.name == "yields_by_county")
     assert len(by_county.lines) == 2 * len(LONG) + 3 * len(SHORT) + len(LONG)
     assert all(len(line) == len(by_county.columns) for line in by_county.lines)
+    sums = next(table for table in found.tables if table.name == "yield_sums")
+    assert [line[0] for line in sums.lines] == [0.5, 0.8, 0.9, 0.95]
+    for _, independent, measured, common, years, n, pairs in sums.lines:
+        assert 0 <= independent <= measured <= common <= 1  # type: ignore[operator]
+        assert 2 <= years <= n < pairs  # type: ignore[operator]
     assert plot_yields(tmp_path, found) == ["yields.png"]
     assert (tmp_path / "yields.png").stat().st_size > 5000
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .report import TRAINED, Cell, Row, Table
 from .yieldfloors import DESCRIBED, YieldFloors, YieldTable, floors_of, tabulate
 from .yieldsplit import HELD_OUT_YEARS, LONG, TRAINING, UNSEEN, YieldRecipe, YieldSplit, split_yields, trained_years
+from .yieldsums import sums_covered, sums_table
 
 Array = NDArray[np.float64]
 Told = Callable[[float, str], None]
@@ -87,7 +88,11 @@ def evaluate_yields(
                 points.append(YieldPoints(table, gpp, modelled, _trained(trained, table), floors[crop]))
     rows = [row for one in points for row in rows_of(one, panel)]
     return YieldResult(
-        tuple(rows), _silent(panel), _notes(split, panel, tables), _tables(points, floors, tables), tuple(points)
+        tuple(rows),
+        _silent(panel),
+        _notes(split, panel, tables),
+        (*_tables(points, floors, tables), *([sums_table(sums)] if (sums := sums_covered(points, panel)) else [])),
+        tuple(points),
     )
 
 
