@@ -6,10 +6,12 @@ import contextlib
 import ctypes
 import sys
 import time
+from pathlib import Path
 from threading import Thread
 
 _MMAP_THRESHOLD = -3
 _ARENA_MAX = -8
+_DONTNEED = 4
 _TRIM_EVERY = 2.0
 
 
@@ -21,6 +23,9 @@ def give_back() -> None:
 
     Pieces that blosc takes for the time of one chunk, 250 kB, are left to the arenas: taken from the system each time,
     their pages would make decoding three times slower. What lies free in the arenas is given back every few seconds.
+
+    So is the code of LLVM, 50 MB of which come into memory whenever a compiled function is loaded, and are not looked
+    at again until the next one is.
     """
     if sys.platform != "linux":
         return
@@ -28,10 +33,25 @@ def give_back() -> None:
         library = ctypes.CDLL("libc.so.6")
         library.mallopt(_MMAP_THRESHOLD, 300_000)
         library.mallopt(_ARENA_MAX, 2)
-        Thread(target=_trim, args=(library.malloc_trim,), name="memory", daemon=True).start()
+        library.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        Thread(target=_trim, args=(library,), name="memory", daemon=True).start()
 
 
-def _trim(trim: ctypes._NamedFuncPointer) -> None:
+def _trim(library: ctypes.CDLL) -> None:
     while True:
         time.sleep(_TRIM_EVERY)
-        trim(0)
+        library.malloc_trim(0)
+        for begin, size in _code_of("libllvmlite"):
+            library.madvise(begin, size, _DONTNEED)
+
+
+def _code_of(name: str) -> list[tuple[int, int]]:
+    """Where the code of a shared library lies: address and size. It is never written to: what is dropped of it is read
+    again from its file."""
+    found = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        where, kind, *_, path = line.split(maxsplit=5)
+        if kind == "r-xp" and name in path:
+            begin, end = (int(part, 16) for part in where.split("-"))
+            found.append((begin, end - begin))
+    return found

@@ -75,6 +75,25 @@ _CORS_SHOWN = [
 ]
 
 
+# In the order of the pages at /docs.
+_CHAPTERS = {
+    "series": "Values over time of polygons, forecasts within the season, calendars of crops.",
+    "soil": "Profiles of soil carbon, and scenarios of management.",
+    "carbon statements": "Signed accounts of soil-carbon change, and the keys that they are checked with.",
+    "fields": "Polygons that the server keeps, their series and vector tiles.",
+    "jobs": "Work for thousands of polygons or whole regions.",
+    "map": "Tiles, TileJSON, legends and styles.",
+    "OGC API – Tiles": "Map tiles as the OGC describes them.",
+    "OGC API – EDR": "Positions, areas and fields as the OGC describes them.",
+    "WMTS": "Map tiles for GIS programs.",
+    "STAC": "What there is, for catalogues.",
+    "stores": "The stores themselves, as Zarr.",
+    "catalogue": "Models, cubes, variables, limits.",
+    "accounts": "Keys, and what was used.",
+    "health": "How the server is.",
+}
+
+
 def create_app(settings: Settings | None = None, registry: Registry | None = None) -> FastAPI:
     """The application. settings: from the environment unless given. registry: where models come from."""
     chosen = settings or Settings()
@@ -116,6 +135,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         version=version("fieldflux"),
         description=_DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=[{"name": name, "description": text} for name, text in _CHAPTERS.items()],
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -151,8 +171,11 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     observers = (access.meter, metrics, log_request, *((traces,) if traces else ()))
     app.add_middleware(RequestContext, limits=chosen.limits, observers=observers)
 
+    # In this order they are looked through for each request: those that are asked most come first.
     for router in (
+        tiles.router,
         series.router,
+        health.router,
         soil.router,
         forecast.router,
         statements.router,
@@ -160,7 +183,6 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         fields.router,
         fieldtiles.router,
         jobs.router,
-        tiles.router,
         styles.router,
         ogc.router,
         edr.router,
@@ -170,7 +192,6 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         catalog.router,
         keys.router,
         usage.router,
-        health.router,
         measured.router,
         pages.pages(),
     ):

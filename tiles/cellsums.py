@@ -44,8 +44,8 @@ def sums_of_cells(
 
 
 # Compiled, without the interpreter's lock. counts: [member, cell, day]; of the cells `at`, with their weights and
-# owners. sums: [owner, member, variable + 1, day], the weights last; start: the first day of the sums among those of the
-# counts. Days lie behind each other, so that several are added at once.
+# owners. sums: [owner, member, variable + 1, day], the weights last; start: the first day of the sums among those of
+# the counts. Days lie behind each other, so that several are added at once.
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

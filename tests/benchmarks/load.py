@@ -83,11 +83,12 @@ def main() -> int:
     command = [sys.executable, "-m", "tests.benchmarks.served", str(asked.folder)]
     with running(command, asked.port, "/livez") as server:
         begun, cpu = time.monotonic(), server.cpu()
-        found = asyncio.run(load(server.url, asked.clients, asked.seconds, centre(store), fields))
+        url = f"http://127.0.0.1:{server.port}"
+        found = asyncio.run(load(url, asked.clients, asked.seconds, centre(store), fields))
         took, cpu = time.monotonic() - begun, server.cpu() - cpu
         count = sum(map(len, found.times.values()))
         print(f"{asked.clients} clients, {took:.0f} s: {count:,} requests, {count / took:.0f} a second")
-        print(f"server: {1e3 * cpu / count:.2f} ms of processor time per request, {server.mebibytes():.0f} MiB")
+        print(f"server: {1e3 * cpu / count:.2f} ms of processor time per request, {server.megabytes():.0f} MB")
         for kind, times in found.times.items():
             p50, p99 = np.percentile(times, [50, 99])
             print(f"{kind}: {len(times):,}, p50 {p50:.0f} ms, p99 {p99:.0f} ms, longest {max(times):.0f} ms")
