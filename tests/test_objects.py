@@ -300,6 +300,7 @@ def test_what_is_kept_is_checked_bounded_and_shared_by_processes(
         ({"AWS_ACCESS_KEY_ID": "AKIAOTHEROTHEROTHER0"}, TOY, "refuses these credentials"),
         ({}, "s3://no-such-bucket/toy", "no such bucket"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, TOY, "does not answer"),
+        ({"AWS_ENDPOINT_URL": ""}, TOY, "AWS_ENDPOINT_URL is ''"),
     ],
 )
 def test_what_is_wrong_with_a_place_is_a_sentence_without_credentials(
@@ -315,7 +316,7 @@ def test_what_is_wrong_with_a_place_is_a_sentence_without_credentials(
         monkeypatch.setenv(name, value)
     caplog.set_level(logging.DEBUG)
     one = followed(address, tmp_path)
-    with pytest.raises(StoreAway, match=words) as raised:
+    with pytest.raises((StoreAway, BadAddress), match=words) as raised:
         one.store()
     one.close()
     told = CliRunner().invoke(app, ["stores", "pull", address, str(tmp_path / "x")])

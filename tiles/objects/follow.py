@@ -45,7 +45,7 @@ class Followed:
         self._start()
         wait, self._waited = 0.0 if self._waited else timeout, True
         if not self._looked.wait(wait):
-            raise StoreAway(f"The object store {self.address} has not answered yet. It is asked again.")
+            raise StoreAway(f"The object store {self.address} has not answered yet.")
         if self._store is None and self._error is not None:
             raise self._error
         return self._store
