@@ -272,7 +272,7 @@ def test_tokens_are_for_tiles_alone(served: Served) -> None:
     for path in ("/v1/variables", "/v1/fields", "/v1/usage", "/v1/keys", "/v1/series", "/metrics"):
         refused = get(path, params=token)
         assert refused.status_code == 401, path
-        assert "for the GET of maps and catalogues" in refused.json()["detail"]
+        assert "for the GET of maps, stores and catalogues" in refused.json()["detail"]
     forged = made["token"][:-2] + ("AA" if not made["token"].endswith("AA") else "BB")
     assert get("/v1/tiles/gpp/tilejson.json", params={"token": forged}).status_code == 401
     signer = Signer(served.hasher.secret)
