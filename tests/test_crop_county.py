@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from fieldflux.app.crop.county import county_years, harvest_day, lessons_of
 from fieldflux.app.crop.evaluation import CALIBRATED, DEFAULT, WITH_LINE, floors_of_process
 from fieldflux.app.crop.forecasting import earlier_years, forecast_rows
 from fieldflux.app.crop.forecastscores import COLUMNS, plot_forecasts, to_scores
-from fieldflux.app.crop.trainingscores import two_of
+from fieldflux.app.crop.trainingscores import LeftOut, beside_the_line, two_of
 from fieldflux.app.evaluate.report import Table
 from fieldflux.models.hybrids.crop.learn import yields_of
 from fieldflux.models.hybrids.crop.seasonnet import SeasonNetwork
@@ -71,6 +72,17 @@ def test_a_forecast_narrows_to_the_harvest(record: CountyRecord, tmp_path: Path)
     two = np.array(two_of(early[0]))
     assert two.mean() == pytest.approx(early[0].mean())
     assert two.std(ddof=1) == pytest.approx(early[0].std(ddof=1))
+
+
+def test_left_out_years_are_scored_beside_the_line_where_there_is_one(record: CountyRecord, tmp_path: Path) -> None:
+    rows = county_years([record], MAIZE, tmp_path)
+    rows[0] = replace(rows[0], expected=float("nan"))
+    made = np.array([[r.observed + off for r in rows] for off in (0.2, 0.4)])
+    parts = [LeftOut(MAIZE, rows[:2], made[:, :2]), LeftOut(MAIZE, rows[2:], made[:, 2:])]
+    rmse, _, bias = beside_the_line(parts, 2)
+    line = np.sqrt(np.mean([(r.expected - r.observed) ** 2 for r in rows[1:]]))
+    assert (rmse.value, bias.value, rmse.n) == (pytest.approx(0.3), pytest.approx(0.3), len(rows) - 1)
+    assert rmse.baseline == {"county trend": pytest.approx(line, abs=1e-4)}
 
 
 def test_lintul5_alone_is_a_floor_that_no_held_out_row_enters(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from fieldflux.app.evaluate.yieldfloors import COUNTY_TREND
 from fieldflux.models.card import IntervalRule, Score
 from fieldflux.models.correlation import Pairs, sum_scores, with_between
 from fieldflux.models.hybrids.crop.learn import yields_of
 from fieldflux.models.hybrids.crop.seasonnet import SeasonNetwork, carbon, grow
+from fieldflux.models.hybrids.crop.served import Kind
 from fieldflux.models.intervals import Residuals, coverage_across_groups, coverage_scores, fit_rule
 from fieldflux.models.registry import Registry
 from fieldflux.models.scores import member_spread, score
 from numpy.typing import NDArray
 
-from .county import harvest_day, lessons_of
+from .county import CountyYear, harvest_day, lessons_of
 from .forecasting import earlier_years, forecast_rows
 from .training import CropLessons
 from .trainrecipe import TrainRecipe
@@ -36,7 +39,8 @@ def calibrated(
     """Rules of the card; rules of forecasts by days to harvest; scores of what the folds left out."""
     rules: Rules = {}
     scores: list[Score] = []
-    harvests = _harvests(recipe, lessons, folds)
+    parts = left_out(recipe, lessons, folds)
+    harvests = _harvests(parts)
     said = f"county years of {recipe.folds} folds of left-out years"
     rule, sums = with_between(harvests, fit_rule(harvests.residuals, data=said), (0.0, FAR_KM), said)
     rules["yield"] = {"year": rule}
@@ -68,31 +72,70 @@ def calibrated(
     return rules, forecasts, tuple(scores)
 
 
-def _harvests(recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequence[Ensembles]) -> Pairs:
-    """Yields of left-out years, gC m-2; a group is a year, in which counties err together."""
-    years, kinds, places, observed, members = [], [], [], [], []
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOut:
+    """County years of a crop that a fold left out, and its networks' yields of them [M, n], t ha-1."""
+
+    kind: Kind
+    rows: Sequence[CountyYear]
+    made: Array
+
+
+def left_out(recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequence[Ensembles]) -> list[LeftOut]:
+    """By crop and fold."""
+    found = []
     for one in lessons:
         at = one.fold_of_year(recipe.folds)
-        scale = one.kind.market.carbon_m2(1.0)
         for f, networks in enumerate(folds):
             rows = [r for r in one.rows if at[r.year] == f]
             if not rows:
                 continue
             with torch.inference_mode():
                 made = yields_of(networks[one.kind.name], lessons_of(one.kind, rows))[0]
-            years += [r.year for r in rows]
-            kinds += [one.kind.name] * len(rows)
-            places += [(r.record.longitude, float(np.mean(r.record.points["latitude"]))) for r in rows]
-            observed += [r.observed * scale for r in rows]
-            members.append(made.double().numpy() * scale)
-    group = np.array([str(year) for year in years])
-    residuals = Residuals(group, np.array(observed), np.concatenate(members, axis=1))
-    return Pairs(residuals, np.array(years), np.array(kinds), np.array(places))
+            found.append(LeftOut(one.kind, rows, made.double().numpy()))
+    return found
+
+
+def _harvests(parts: Sequence[LeftOut]) -> Pairs:
+    """Yields of left-out years, gC m-2; a group is a year, in which counties err together."""
+    rows = [(part.kind, r) for part in parts for r in part.rows]
+    residuals = Residuals(
+        np.array([str(r.year) for _, r in rows]),
+        np.array([r.observed * kind.market.carbon_m2(1.0) for kind, r in rows]),
+        np.concatenate([part.made * part.kind.market.carbon_m2(1.0) for part in parts], axis=1),
+    )
+    places = [(r.record.longitude, float(np.mean(r.record.points["latitude"]))) for _, r in rows]
+    return Pairs(
+        residuals, np.array([r.year for _, r in rows]), np.array([kind.name for kind, _ in rows]), np.array(places)
+    )
+
+
+def beside_the_line(parts: Sequence[LeftOut], folds: int) -> list[Score]:
+    """Yields of left-out years beside the county's line, by crop, where the line is known."""
+    out = []
+    for crop in dict.fromkeys(part.kind.name for part in parts):
+        own = [part for part in parts if part.kind.name == crop]
+        rows = [r for part in own for r in part.rows]
+        line = np.array([r.expected for r in rows])
+        known = np.isfinite(line)
+        seen, made = np.array([r.observed for r in rows]), np.concatenate([part.made for part in own], axis=1)
+        all_of, of_line = score(made.mean(axis=0)[known], seen[known]), score(line[known], seen[known])
+        out += [
+            Score(
+                variable="yield", metric=metric, value=round(getattr(all_of, metric), 4), n=all_of.n,
+                unit="1" if metric == "nse" else "t ha-1",
+                split=f"left-out years of the training, {folds} folds that learn from years before and after: {crop}",
+                data="USDA NASS county yields", baseline={COUNTY_TREND: round(getattr(of_line, metric), 4)},
+                spread=round(member_spread(made[:, known], seen[known]) or 0.0, 4) if metric == "rmse" else None,
+            )
+            for metric in ("rmse", "nse", "bias")
+        ]  # fmt: skip
+    return out
 
 
 def _forecasts(recipe: TrainRecipe, lessons: Sequence[CropLessons], folds: Sequence[Ensembles], lead: int) -> Residuals:
-    """As `_harvests`, forecast so many days before harvest. Members and earlier years are brought down to as many
-    members as a fold has, with the mean and the spread that all of them have."""
+    """Yields of left-out years, gC m-2, forecast so many days before harvest; a group is a year. Members and earlier
+    years are brought down to as many members as a fold has, with the mean and the spread that all of them have."""
     group, observed, columns = [], [], []
     for one in lessons:
         at = one.fold_of_year(recipe.folds)
