@@ -17,6 +17,7 @@ from threading import Event
 from typing import TypeVar
 
 import numpy as np
+import obstore.store
 import pytest
 import xarray as xr
 from fieldflux.app.cli import app
@@ -34,6 +35,7 @@ from fieldflux.tiles.objects.push import push
 from fieldflux.tiles.run import run
 from fieldflux.tiles.store import Store, StoreReadOnly, create_store, open_store
 from typer.testing import CliRunner
+from zarr.storage import ObjectStore as ObjectStorage
 
 from .objectstore import KEY, SECRET, ObjectStore, object_store
 from .serving import serving, settings_of, square, toy_home, toy_registry
@@ -120,6 +122,13 @@ def test_what_is_read_from_an_object_store_is_what_lies_on_the_disk(local: Store
     assert (state is None) == (own is None)
     with pytest.raises(StoreReadOnly, match="fieldflux stores push"):
         distant.forget(local.blocks[0], 2019)
+
+
+def test_plain_xarray_opens_what_was_pushed(local: Store, remote: ObjectStore) -> None:  # noqa: ARG001
+    bucket = obstore.store.from_url(f"{TOY}/{local.edition}", client_options={"allow_http": True})
+    with xr.open_zarr(ObjectStorage(bucket, read_only=True), group="2019", mask_and_scale=False) as group:
+        some = group["gpp"].sel(time=slice(str(FIRST), str(LAST))).values
+    np.testing.assert_array_equal(some, local.read_packed("gpp", local.window, FIRST, LAST))
 
 
 def test_bytes_of_a_file_are_the_same_wherever_pages_end(local: Store, distant: Store) -> None:
