@@ -248,6 +248,15 @@ def test_a_click_on_a_field_gives_its_chart_and_totals_as_the_api_tells_them(see
     field_id, geometry, point = a_field(seen.url)
     page = seen.open()
     page.wait_for_timeout(800)
+    page.mouse.move(*at(page, *point))
+    until(page, lambda: "gC" in page.locator("#tip-value").inner_text(), 90)
+    lon, lat = point
+    corners = [(lon - 1e-4, lat - 1e-4), (lon + 1e-4, lat - 1e-4), (lon + 1e-4, lat + 1e-4), (lon - 1e-4, lat - 1e-4)]
+    there = {"type": "Polygon", "coordinates": [corners]}
+    days = {"first": "2022-07-10", "last": "2022-07-10", "variables": ["nee"], "step": "day"}
+    of_the_cell = httpx.post(f"{seen.url}v1/series", json={"geometry": there, **days}, timeout=90).json()
+    told = number(page.locator("#tip-value b").inner_text())
+    assert told == pytest.approx(of_the_cell["values"]["nee"][0], abs=0.06)
     page.mouse.click(*at(page, *point))
     rows = totals(page)
     assert f"field={field_id}" in page.url
@@ -257,7 +266,7 @@ def test_a_click_on_a_field_gives_its_chart_and_totals_as_the_api_tells_them(see
     for i, row in enumerate(rows):
         for head, name in (("GPP", "gpp"), ("Reco", "reco"), ("NEE", "nee")):
             assert number(row[head]) == pytest.approx(told["values"][name][i], abs=0.51)
-        assert number(row["Yield"]) > 0
+        assert number(row["Harvest"]) > 0
         assert np.isfinite(number(row["ΔSOC"]))
     assert page.locator(".chart canvas").count() == 1
     assert "SYNTHETIC" in page.locator("#result").inner_text()

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import shapely
 from PIL import Image
 
 from .conftest import ROOT
@@ -24,16 +25,12 @@ pytestmark = pytest.mark.browser
 AXE = ROOT / "app" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
-def serious(page: Any) -> list[str]:
-    """What axe finds that keeps people out."""
+def violations(page: Any) -> list[str]:
+    """What axe finds that keeps people out, or is in their way."""
     assert AXE.exists(), "axe-core is not installed: `make web` installs it with the packages of the map."
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [
-        f"{v['id']}: {v['nodes'][0]['html'][:200]}"
-        for v in found["violations"]
-        if v["impact"] in ("serious", "critical")
-    ]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found["violations"]]
 
 
 def test_a_walk_through_the_main_uses(server: str, browser: Any, tmp_path: Path) -> None:
@@ -44,7 +41,7 @@ def test_a_walk_through_the_main_uses(server: str, browser: Any, tmp_path: Path)
     seen.watch()
     page = seen.open()
     try:
-        assert serious(page) == []
+        assert violations(page) == []
 
         page.check("input[name=by][value=month]", force=True)
         until(page, lambda: seen.tiles("nee", "2022-07"))
@@ -78,12 +75,30 @@ def test_a_walk_through_the_main_uses(server: str, browser: Any, tmp_path: Path)
         page.wait_for_function("document.querySelector('#result h2')?.textContent === 'North forty'")
         totals(page)
         assert "mine=fld_" in page.url
-        assert serious(page) == []
+        assert violations(page) == []
         page.click("[aria-label='Rename North forty']")
         page.fill(".edit input", "South forty")
         page.keyboard.press("Enter")
         page.wait_for_selector("[aria-label='Delete South forty']")
         assert [f["properties"]["name"] for f in httpx.get(f"{server}v1/fields").json()["items"]] == ["South forty"]
+
+        overlapping = shapely.geometry.mapping(shapely.geometry.box(lon, lat, lon + 0.004, lat + 0.003))
+        file.write_text(json.dumps({"type": "Feature", "geometry": overlapping, "properties": {"name": "Corner"}}))
+        page.set_input_files("#file", file)
+        page.wait_for_function("document.querySelector('#result h2')?.textContent === 'Corner'")
+        totals(page)
+        with page.expect_download() as download:
+            page.click("text=Carbon statement")
+        stated = json.loads(Path(download.value.path()).read_text())
+        assert len(stated["fields"]) == 1
+        assert stated["signature"]
+        page.click(".mine [data-id=all] button")
+        page.wait_for_function("document.querySelector('#result h2')?.textContent === '2 fields together'")
+        totals(page)
+        assert "which are counted once" in page.locator("#result .notes").inner_text()
+        page.click("[aria-label='Delete Corner']")
+        page.click(".mine .danger")
+        page.wait_for_selector("[aria-label='Delete Corner']", state="detached")
 
         page.click("#tool-download")
         with page.expect_download() as download:

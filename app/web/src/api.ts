@@ -185,15 +185,17 @@ export interface CropShare {
   t_ha: number | null;
 }
 
-export interface SeriesRequest {
-  geometry: GeoJSON.Geometry;
+/** One outline, or several and their sum. */
+export type Where = { geometry: GeoJSON.Geometry } | { features: GeoJSON.Feature[] };
+
+export type SeriesRequest = Where & {
   first: string;
   last: string;
   variables: string[];
   step: 'day' | 'month' | 'year';
   cube: string;
   model: string;
-}
+};
 
 export class Problem extends Error {
   constructor(
@@ -492,15 +494,27 @@ export async function forecast(geometry: GeoJSON.Geometry, cube: string, model: 
 export type Stated = { years: number[] } | { scenario: { years: number; baseline: object; project: object } };
 
 /** A signed statement, as the server sends it: its bytes are what is signed. */
-export async function statement(geometry: GeoJSON.Geometry, cube: string, model: string, about: Stated): Promise<Blob> {
-  const reply = await reach('v1/statements', json('POST', { geometry, cube, model, ...about }));
+export async function statement(where: Where, cube: string, model: string, about: Stated): Promise<Blob> {
+  const reply = await reach('v1/statements', json('POST', { ...where, cube, model, ...about }));
   return reply.blob();
 }
 
 const percent = (level: number): string => `${Math.round(100 * level)} %:`;
 
 export async function series(request: SeriesRequest, signal: AbortSignal): Promise<Series> {
-  return toSeries(await ask('v1/series', json('POST', request, signal)));
+  if (!('features' in request)) return toSeries(await ask('v1/series', json('POST', request, signal)));
+  return toSeries(together(await ask('v1/series', json('POST', { ...request, combine: true }, signal))));
+}
+
+/** The sum over several outlines, in the form of an answer about one. */
+function together(reply: Json): Json {
+  const sum: Json | null = reply.combined;
+  if (!sum) throw new Problem('There is no sum of these fields', reply.features.map((f: Json) => f.problem?.detail ?? '').find(Boolean) ?? '', 422, null);
+  const left = sum.not_counted.length ? [`${sum.not_counted.length} of ${reply.features.length} fields have no values and are not counted.`] : [];
+  const twice = sum.overlap_ha > 0.05 ? [`Outlines overlap by ${sum.overlap_ha.toFixed(1)} ha, which are counted once.`] : [];
+  const why: Json[] = Object.values(sum.errors_together?.steps ?? {});
+  const errors = [...new Set(why.map((w) => String(w.says)))];
+  return { ...reply, ...sum, notes: [...left, ...twice, ...errors, ...sum.flags.map((flag: string) => reply.notes[flag] ?? flag)] };
 }
 
 function toSeries(s: Json): Series {

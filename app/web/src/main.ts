@@ -14,7 +14,7 @@ import { showLegend } from './legend';
 import { Live, showStatus } from './live';
 import { Look } from './look';
 import { FieldMap, box, type Hover, type Padding } from './map';
-import { MyFields } from './mine';
+import { ALL, MyFields } from './mine';
 import { mapPicture } from './picture';
 import { readCell, readPoint } from './places';
 import { Readout } from './readout';
@@ -91,7 +91,7 @@ async function start(): Promise<void> {
       listFields();
       if (added[0]) openTab('mine', true);
       if (added.length) state.set({ mine: added[0]!, field: null, shape: null });
-      else if (state.now.mine && !mine.fields.some((f) => f.id === state.now.mine)) state.set({ mine: null });
+      else if (state.now.mine && !land()) state.set({ mine: null });
       else if (state.now.mine) showLand(false, 'keep');
     },
     () => state.now.mine,
@@ -149,6 +149,7 @@ async function start(): Promise<void> {
     const { field, mine: own, shape } = state.now;
     const kept = own ? mine.fields.find((f) => f.id === own) : undefined;
     if (kept) return { title: kept.name, geometry: kept.geometry, keep: false };
+    if (own === ALL && mine.fields.length > 1) return { ...mine.together(), keep: false };
     if (field) {
       const region = fields.features.find((f) => f.properties?.id === field);
       if (region) return { title: nameOf(region), geometry: region.geometry, keep: true };
@@ -484,21 +485,26 @@ async function start(): Promise<void> {
   swipe.onBusy = waits('swipe');
 
   times();
+  // The panel can be used from here on; the map fills meanwhile.
+  document.body.dataset.known = 'yes';
+  const polled = live.poll();
   await map.ready();
   map.tiles.setOpacity(state.now.opacity);
   swipe.setOpacity(state.now.opacity);
   // First what the map is about, then what lies around it.
+  let bordered = false;
   map.tiles.onShown = () => {
-    map.tiles.onShown = () => {};
+    if (bordered) return;
+    bordered = true;
     void map.borders().then((areas) => {
       counties = areas;
       listFields();
     }).catch(trouble);
   };
-  await live.poll();
+  void showColours();
+  await polled;
   await Promise.all([enter(cubeOf(state.now.cube)), mine.load().catch(trouble)]);
   listFields();
-  void showColours();
   void api.palettes().then((all) => look.set(all)).catch(trouble);
   if (mine.fields.length) showMine();
   if (state.now.compare) openTab('compare', true);

@@ -4,6 +4,9 @@ import * as api from './api';
 import { el, h, say } from './dom';
 import { number, sentence } from './format';
 
+/** Stands for all fields in the place of one's id. */
+export const ALL = 'all';
+
 const TYPES: Record<string, string> = {
   geojson: 'application/geo+json',
   json: 'application/geo+json',
@@ -110,8 +113,23 @@ export class MyFields {
       return;
     }
     this.list.replaceChildren(...this.fields.map((field) => this.row(field)));
+    if (this.fields.length > 1) this.list.prepend(this.all());
     if (this.more) this.list.append(h('li', { class: 'none' }, `The first ${this.fields.length} are listed; the map shows all.`));
     this.mark();
+  }
+
+  /** Outlines of all, and what they are called together. */
+  together(): { title: string; geometry: GeoJSON.Geometry; parts: GeoJSON.Geometry[] } {
+    const parts = this.fields.map((field) => field.geometry);
+    const coordinates = parts.flatMap((g) => (g.type === 'Polygon' ? [g.coordinates] : g.type === 'MultiPolygon' ? g.coordinates : []));
+    return { title: `${parts.length} fields together`, geometry: { type: 'MultiPolygon', coordinates }, parts };
+  }
+
+  private all(): HTMLElement {
+    const area = this.fields.reduce((sum, field) => sum + field.area_ha, 0);
+    const open = h('button', { type: 'button', class: 'name' }, h('span', {}, 'All together'), h('small', {}, `${number(area)} ha`));
+    open.addEventListener('click', () => this.choose(ALL));
+    return h('li', { 'data-id': ALL }, open);
   }
 
   private row(field: api.Mine): HTMLElement {

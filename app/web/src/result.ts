@@ -14,6 +14,8 @@ import { bars, columnOf, table, type YearColumn } from './yearly';
 export interface Land {
   title: string;
   geometry: GeoJSON.Geometry;
+  /** The outlines, where it is several fields together. */
+  parts?: GeoJSON.Geometry[];
   /** Whether it can be kept as a field of one's own. */
   keep: boolean;
 }
@@ -128,8 +130,8 @@ export class Result {
       [this.daily, this.yearly, this.seasons] = await Promise.all([
         this.request(land, daily, 'day', running.signal),
         this.request(land, yearly, 'year', running.signal),
-        // Without it the chart only lacks its strip of crops.
-        api.calendar(land.geometry, context.cube.id, running.signal).catch(() => []),
+        // Without it the chart only lacks its strip of crops; those of many fields would lie over each other.
+        land.parts ? [] : api.calendar(land.geometry, context.cube.id, running.signal).catch(() => []),
       ]);
       this.answer();
       say(`${land.title}: chart and yearly totals are shown.`);
@@ -169,7 +171,7 @@ export class Result {
   private asked(land: Land, variables: string[], step: 'day' | 'month' | 'year'): api.SeriesRequest {
     const { cube, model } = this.context!;
     return {
-      geometry: land.geometry,
+      ...where(land),
       first: `${cube.years[0]}-01-01`,
       last: `${cube.years.at(-1)}-12-31`,
       variables,
@@ -284,7 +286,11 @@ export class Result {
     const card = await this.doings.card(model.id);
     if (signal.aborted || !card.recipe.forecast_intervals) return;
     const ask = (day: string): Promise<api.Forecast> =>
-      this.patiently(() => api.forecast(land.geometry, cube.id, model.id, day, signal), signal);
+      this.patiently(() => api.forecast(land.geometry, cube.id, model.id, day, signal), signal).then((told) => ({
+        ...told,
+        // What the answer says anyway is not said again.
+        notes: told.notes.filter((note) => !this.daily?.notes.includes(note)),
+      }));
     // The first years have no earlier ones whose weather could go on.
     const year = this.state.now.day.slice(0, 4) === String(cube.years[0]) ? cube.years.at(-1)! : Number(this.state.now.day.slice(0, 4));
     this.more.replaceChildren(forecastPart(`${year}-07-15`, cube.years, ask));
@@ -496,7 +502,7 @@ export class Result {
   private async stated(name: string): Promise<void> {
     const { cube, model } = this.context!;
     const { signal } = this.running!;
-    const statement = await this.patiently(() => api.statement(this.land!.geometry, cube.id, model.id, { years: cube.years }), signal);
+    const statement = await this.patiently(() => api.statement(where(this.land!), cube.id, model.id, { years: cube.years }), signal);
     download(`${name}-statement.json`, statement);
   }
 
@@ -509,6 +515,9 @@ export class Result {
     download(`${name}-chart.png`, await chartPicture(canvas, this.lines, { title: this.land!.title, lines, legend: null }));
   }
 }
+
+const where = (land: Land): api.Where =>
+  land.parts ? { features: land.parts.map((geometry) => ({ type: 'Feature', properties: {}, geometry })) } : { geometry: land.geometry };
 
 /** Sums of days since a first day. Without intervals: that of a sum is not the sum of the days'. */
 function addedUp(series: api.Series, names: string[], first: string, last: string): api.Series {

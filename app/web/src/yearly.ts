@@ -71,6 +71,7 @@ function ticks(least: number, most: number): number[] {
 
 /** The numbers, a row a year, and their mean. `crops`: of each year, the largest share first. */
 export function table(columns: YearColumn[], years: string[], crops: CropShare[][]): HTMLElement {
+  const tonnes = digitsOf(crops.map((shares) => main(shares)?.t_ha));
   const cropped = crops.some((shares) => shares.length);
   const weighed = crops.some((shares) => main(shares)?.t_ha);
   const mean = (values: Column): number | null => {
@@ -90,7 +91,7 @@ export function table(columns: YearColumn[], years: string[], crops: CropShare[]
   const at = columns.findIndex((c) => c.name === 'yield') + 1;
   const rows = years.map((year, i) => {
     const cells = columns.map((c) => cell(c, i));
-    if (weighed) cells.splice(at, 0, h('td', {}, number(main(crops[i]!)?.t_ha)));
+    if (weighed) cells.splice(at, 0, h('td', {}, number(main(crops[i]!)?.t_ha, tonnes)));
     return h('tr', {}, h('th', { scope: 'row' }, year), cropped && crop(crops[i]!), ...cells);
   });
   const means = columns.map((c) => h('td', {}, number(mean(c.values), digits.get(c))));
