@@ -256,6 +256,7 @@ EXCEPTIONS: MappingProxyType[str, str] = MappingProxyType(
         "fieldflux.tiles.mercator.BadTile": "invalid-tile",
         "fieldflux.tiles.when.BadMoment": "invalid-dates",
         "fieldflux.tiles.folder.StoreAway": "store-away",
+        "fieldflux.tiles.objects.bucket.BadAddress": "bad-store",
         "fieldflux.tiles.files.StoreReadOnly": "read-only",
         "fieldflux.tiles.files.StoreFull": "disk-full",
     }

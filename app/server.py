@@ -211,7 +211,7 @@ def _open(database: Database, access: Access) -> None:
 
 def _begin(workspace: Workspace, filler: fill.Filler) -> None:
     try:
-        workspace.look()
+        workspace.elsewhere.look()
         if fill.wanted(workspace):
             filler.start()
     except ValueError as error:

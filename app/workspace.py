@@ -16,9 +16,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
@@ -26,6 +24,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from fieldflux.models.registry import SHIPPED, Registry
 from fieldflux.tiles.lru import Lru
 
+from .elsewhere import Elsewhere
 from .problems import Refused
 from .settings import Settings
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from fieldflux.models.card import Card
     from fieldflux.models.contract import Model
     from fieldflux.tiles.cube import Cube
-    from fieldflux.tiles.objects.follow import Followed
-    from fieldflux.tiles.objects.pages import Pages
     from fieldflux.tiles.ondemand import ChunkQueue
     from fieldflux.tiles.store import Store
 
@@ -71,7 +68,8 @@ class Workspace:
         self._cards: dict[str, Card] = {}
         self._places: dict[tuple[str, str], Place] = {}
         self._stores: dict[Path, tuple[Stamp, Store]] = {}
-        self._followed: dict[str, Followed] = {}
+        self.elsewhere = Elsewhere(settings, CHUNKS_BYTES)
+        """Stores that lie in an object store."""
         self._queues: dict[Path, tuple[Store, ChunkQueue]] = {}
         self._verified: set[str] = set()
         self.memory = Lru(MEMORY_BYTES)
@@ -193,7 +191,7 @@ class Workspace:
         away: StoreAway | None = None
         for where in (*self.settings.stores, self.store_path(place)):
             try:
-                held = self._opened(where) if isinstance(where, Path) else self._distant(where).store()
+                held = self._opened(where) if isinstance(where, Path) else self.elsewhere.store(where)
             except StoreAway as error:
                 away = error
                 continue
@@ -215,27 +213,6 @@ class Workspace:
             held = (stamp, open_store(path, cache_bytes=CHUNKS_BYTES))
             self._stores[path] = held
         return held[1]
-
-    def _distant(self, address: str) -> Followed:
-        with self._lock:
-            if address not in self._followed:
-                from fieldflux.tiles.objects.follow import Followed
-
-                self._followed[address] = Followed(address, self._pages, CHUNKS_BYTES)
-            return self._followed[address]
-
-    @cached_property
-    def _pages(self) -> Pages:
-        from fieldflux.tiles.objects.pages import Pages
-
-        return Pages(self.settings.home / "cache" / "objects", self.settings.store_cache_bytes)
-
-    def look(self) -> None:
-        """Begin to follow the stores that lie elsewhere, and wait some seconds for them: later, no request does."""
-        for where in self.settings.stores:
-            if isinstance(where, str):
-                with suppress(ValueError):  # told to those who ask for it
-                    self._distant(where).store()
 
     def store_to_fill(self, place: Place) -> Store:
         """The store of this machine, made where there is none. Raises StoreReadOnly, StoreFull, BadStore."""
@@ -324,8 +301,7 @@ class Workspace:
         """Stop the queues, and following stores elsewhere. What they finished is kept."""
         for queue in self.queues():
             queue.close()
-        for followed in self._followed.values():
-            followed.close()
+        self.elsewhere.close()
 
     @staticmethod
     def _fits(store: Store, place: Place) -> bool:

@@ -21,6 +21,7 @@ import obstore.store
 import pytest
 import xarray as xr
 from fieldflux.app.cli import app
+from fieldflux.app.problems import problem_of
 from fieldflux.app.settings import Settings
 from fieldflux.tiles.cube import Cube, open_cube
 from fieldflux.tiles.folder import StoreAway
@@ -342,7 +343,10 @@ def test_addresses_are_told_from_paths_and_hold_no_passwords() -> None:
     for wrong in ("s3://", "ftp://a/b", "s3://me:hunter2@bucket/x", "s3://bucket/x?secret=hunter2"):
         with pytest.raises(BadAddress) as raised:
             Bucket(wrong)
-        assert "hunter2" not in str(raised.value)
+        told = problem_of(raised.value)
+        assert told is not None
+        assert told.kind.slug == "bad-store"
+        assert "hunter2" not in told.detail
 
 
 def test_a_server_serves_from_there_says_when_it_is_away_and_goes_on(
