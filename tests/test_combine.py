@@ -81,9 +81,11 @@ def on_grid(x: float, y: float, wide: float, high: float) -> Shape:
     return read_shape(Polygon(np.column_stack([lon, lat])))
 
 
-def asked(shapes: Sequence[Shape], source: Source, step: str = "year", level: float = 0.9) -> list[Series]:
+def asked(
+    shapes: Sequence[Shape], source: Source, step: str = "year", level: float = 0.9, first: date = YEARS[0]
+) -> list[Series]:
     names = ("gpp", "nee", "reco", "yield")
-    request = SeriesRequest(None, *YEARS, names, step, level=level)  # type: ignore[arg-type]
+    request = SeriesRequest(None, first, YEARS[1], names, step, level=level)  # type: ignore[arg-type]
     found = many_series(shapes, request, source)
     assert all(isinstance(one, Series) for one in found)
     return [one for one in found if isinstance(one, Series)]
@@ -161,6 +163,24 @@ def test_one_field_alone_is_itself_and_nearly_so_beside_a_speck(source: Source) 
     for v, one in zip(parts_of(both), parts_of(found[0]), strict=True):
         assert v.value == pytest.approx(one.value, rel=1e-3, abs=1e-2)
         assert widths(v) == pytest.approx(widths(one), rel=1e-2, abs=1e-2)
+
+
+def test_a_field_without_a_value_adds_land_and_no_error(source: Source) -> None:
+    shapes = [on_grid(10.2, 12.1, 4.0, 3.0), on_grid(20.1, 20.1, 0.8, 0.8), on_grid(30.2, 12.1, 2.0, 3.0)]
+    found = asked(shapes, source, first=date(2020, 1, 1))
+    assert np.isnan(found[1].values["nee"].value).all()  # its crop is none that the model knows
+    whole, _ = combined(found, places(shapes), source.card)
+    others, _ = combined([found[0], found[2]], places([shapes[0], shapes[2]]), source.card)
+    for v, w in zip(parts_of(whole), parts_of(others), strict=True):
+        for name in ("value", "low", "high", "total", "total_low", "total_high"):
+            assert (getattr(v, name) is None) == (getattr(w, name) is None)
+            assert getattr(v, name) is None or getattr(v, name) == pytest.approx(getattr(w, name))
+        assert (v.valid_fraction < 1).all()
+        assert (w.valid_fraction == 1).all()
+    nothing, _ = combined([found[1], found[1]], places([shapes[1], shapes[1]]), source.card)
+    for name in ("gpp", "reco"):
+        assert np.isnan(nothing.values[name].value).all()
+        assert np.isnan(nothing.values[name].total).all()  # type: ignore[arg-type]
 
 
 def test_an_interval_says_on_what_it_rests_and_is_careful_at_levels_that_did_not_hold(source: Source) -> None:

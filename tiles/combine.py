@@ -195,7 +195,8 @@ def _sure(v: Values, card: Card) -> bool:
 
 def _share_of_members(each: Sequence[Values], weight: Floats) -> Floats:
     """[T] spread of the members' sums over the fields, as a share of the sum of their spreads."""
-    members = np.stack([np.full((1, weight.shape[1]), np.nan) if v.members is None else v.members for v in each])
+    nothing = np.zeros_like(next(v.members for v in each if v.members is not None))
+    members = np.stack([nothing if v.members is None else v.members for v in each])
     amounts = np.where(weight[:, None] > 0, weight[:, None] * members, 0.0)
     apart = amounts.std(axis=1, ddof=1).sum(axis=0)
     together = amounts.sum(axis=0).std(axis=0, ddof=1)
