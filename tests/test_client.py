@@ -131,6 +131,8 @@ def test_errors_are_the_servers_sentences(flux: Client, cube: Cube) -> None:
 
 
 def test_registered_fields_page_by_page(flux: Client, frame: gpd.GeoDataFrame) -> None:
+    for held in flux.fields():
+        flux.delete_field(held["id"])
     report = flux.register_fields(frame)
     assert report["created"] == 3
     listed = list(flux.fields())
