@@ -84,17 +84,18 @@ class Cells:
 def _line(rows: Any, cols: Any, step: int, height: int, width: int, line: int, row: Any, col: Any) -> None:
     """The cell of each pixel of a line; -1 for its row where that lies outside the window.
 
-    A pixel's place comes from the four corners around it alone, bit for bit: neighbouring tiles agree.
+    A pixel's place comes from the four corners around it alone, bit for bit: neighbouring tiles agree. `step` is a power
+    of two, so that its inverse is exact.
     """
-    a = line // step
-    down = (line - a * step + 0.5) / step
+    a, part = line // step, 1.0 / step
+    down = (line - a * step + 0.5) * part
     for b in range(rows.shape[1] - 1):
         r0 = rows[a, b] + (rows[a + 1, b] - rows[a, b]) * down
         r1 = rows[a, b + 1] + (rows[a + 1, b + 1] - rows[a, b + 1]) * down
         c0 = cols[a, b] + (cols[a + 1, b] - cols[a, b]) * down
         c1 = cols[a, b + 1] + (cols[a + 1, b + 1] - cols[a, b + 1]) * down
         for k in range(step):
-            along = (k + 0.5) / step
+            along = (k + 0.5) * part
             r, c = (r1 - r0) * along + r0, (c1 - c0) * along + c0
             inside = (r >= 0.0) & (r < height) & (c >= 0.0) & (c < width)
             row[b * step + k] = np.int64(r) if inside else -1

@@ -18,6 +18,7 @@ from fieldflux.tiles.lru import Lru
 from fieldflux.tiles.mercator import lonlat_bounds, mesh, tile_at
 from fieldflux.tiles.packing import FILL
 from fieldflux.tiles.palettes import style_of
+from fieldflux.tiles.pixels import PAGE, Cells
 from fieldflux.tiles.png import palette_png, palette_webp
 from fieldflux.tiles.store import Store
 from fieldflux.tiles.when import Difference, When, parse
@@ -83,7 +84,17 @@ def stages(store: Store, lon: float, lat: float) -> None:
     style = style_of(variable("nee"))
     index = style.index(np.random.default_rng(0).normal(0, 5, (256, 256)))
     row("mesh (289 points projected)", timed(lambda: mesh(store.grid, at, near)))
-    row("pixels between", timed(found.pixels))
+    corners = found.within(store.window, 0)
+    cells = Cells.under(corners, store.window, 0)
+    assert cells is not None
+    row("cells of the pixels", timed(lambda: Cells.under(corners, store.window, 0)))
+    counts, table = store.read_counts("nee", DAY, store.window), render.lookup(variable("nee"), style)
+    whole = np.ascontiguousarray(counts)
+
+    def read(down: range, across: range) -> np.ndarray:
+        return whole[down.start * PAGE : down.stop * PAGE, across.start * PAGE : across.stop * PAGE]
+
+    row("colours of the pixels", timed(lambda: cells.looked_up(read, table)))
     row("palette PNG of noise", timed(lambda: palette_png(index, style.colours())))
     row("WebP of noise", timed(lambda: palette_webp(index, style.colours())))
 
