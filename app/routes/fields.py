@@ -62,9 +62,9 @@ _NEXT: Any = {
 }
 
 
-def _body(examples: dict[str, Any], *, files: bool = False) -> dict[str, Any]:
+def _body(examples: dict[str, Any], *, files: bool = False, whole: bool = True) -> dict[str, Any]:
     """The description of a body that the handler reads itself, so that a bad feature does not refuse all others."""
-    schema = {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}}
+    schema = {"type": "object", "properties": {"type": {"type": "string"}}} | ({"required": ["type"]} if whole else {})
     named = {name: {"value": value} for name, value in examples.items()}
     content: dict[str, Any] = {
         "application/geo+json": {"schema": schema, "examples": named},
@@ -231,7 +231,8 @@ async def put_field(
         {
             "properties": {"type": "Feature", "properties": {"crop": "soybean", "harvest": None}},
             "outline": {"type": "Feature", "geometry": FIELD},
-        }
+        },
+        whole=False,
     ),
 )
 async def patch_field(request: Request, who: Writer, field: FieldId, valid_from: ValidFrom = None) -> Response:
