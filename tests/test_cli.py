@@ -168,7 +168,7 @@ def test_refusals_are_sentences(home: Path, field: Path, tmp_path: Path) -> None
     assert "cannot be read" in sentence("series", tmp_path / "none.geojson")
     (tmp_path / "bad.geojson").write_text("{")
     assert "not JSON" in sentence("series", tmp_path / "bad.geojson")
-    assert "level: Input should be less than 1; given: '3.0'." in sentence("series", field, "--level", "3")
+    assert "level: Input should be less than 1; given: 3.0." in sentence("series", field, "--level", "3")
     assert "before the first" in sentence("series", field, "--first", "2021-02-01", "--last", "2021-01-01")
     assert "'npp'" in sentence("series", field, "--variables", "npp")
     assert "longitude,latitude" in sentence("tile", "gpp", "2021", "--at", "here")

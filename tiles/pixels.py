@@ -84,8 +84,8 @@ class Cells:
 def _line(rows: Any, cols: Any, step: int, height: int, width: int, line: int, row: Any, col: Any) -> None:
     """The cell of each pixel of a line; -1 for its row where that lies outside the window.
 
-    A pixel's place comes from the four corners around it alone, bit for bit: neighbouring tiles agree. `step` is a power
-    of two, so that its inverse is exact.
+    A pixel's place comes from the four corners around it alone, bit for bit: neighbouring tiles agree. `step` is a
+    power of two, so that its inverse is exact.
     """
     a, part = line // step, 1.0 / step
     down = (line - a * step + 0.5) * part
