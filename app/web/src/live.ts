@@ -16,6 +16,7 @@ export class Live {
   snapshot = '';
   private timer = 0;
   private asking = false;
+  private lost = false;
   private moved: Pick<View, 'day'> | null = null;
 
   constructor(
@@ -48,6 +49,8 @@ export class Live {
     let busy = false;
     try {
       const status = await api.status();
+      if (this.lost) this.trouble(null);
+      this.lost = false;
       busy = status.busy;
       const filling = status.state === 'computing' && status.cube === this.state.now.cube;
       if (this.following && (filling || this.moved)) await this.follow();
@@ -59,6 +62,7 @@ export class Live {
       const seen = standard ? status.snapshot : (await api.tiles(picture)).snapshot;
       this.snapshot = seen ?? '';
     } catch (error) {
+      this.lost = true;
       this.trouble(error);
     }
     this.asking = false;
