@@ -34,7 +34,7 @@ _FILE: Any = {
 
 @router.get("", summary="Stores, with the addresses of their Zarr hierarchies")
 async def stores(request: Request) -> Response:
-    """With a link for `stores`, the addresses carry its token in their path: xarray and GDAL read them as they are."""
+    """With a link for `stores`, the addresses carry its token in their path: xarray reads them as they are."""
     workspace = workspace_of(request)
     listed = []
     for place in places(workspace):
