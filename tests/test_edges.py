@@ -26,7 +26,7 @@ def star(reach: list[float], turn: float, x: float, y: float) -> Polygon:
 
 def by_edges(polygon: BaseGeometry) -> np.ndarray:
     rings = Rings.around(polygon)
-    inward = np.where(rings.hole, -1.0, 1.0) * np.sign(rings.areas())
+    inward = np.where(rings.hole, -1.0, 1.0) * np.sign(rings.measured()[0])
     # A box that does not begin at zero: places are those of the grid.
     away = np.array([1000.0, 2000.0])
     box = Window(2000, 2000 + SIZE, 1000, 1000 + SIZE)

@@ -281,6 +281,9 @@ def test_latest_leads_to_the_last_day_and_the_present_content(client: httpx.Clie
         assert "steps=4" in where.query
         assert "max-age=60" in reply.headers["Cache-Control"]
         assert "immutable" in client.get(reply.headers["Location"]).headers["Cache-Control"]
+    # A tile that is none is refused at once.
+    refused = client.get("/v1/tiles/gpp/latest/10/-1/379.png")
+    assert (refused.status_code, refused.json()["type"]) == (404, "/problems/invalid-tile")
 
 
 def test_a_snapshot_that_is_gone_is_told(tmp_path: Path, address: str) -> None:

@@ -196,9 +196,8 @@ def _coverages(
     dense = shapely.segmentize(given, np.maximum(EDGE_DEGREES, shapely.length(given) / MOST_POINTS))
     around = Rings.around(dense)
     plane = around.on(grid)
-    with np.errstate(invalid="ignore"):
-        # Where there is no projection, areas are no numbers.
-        areas, bounds = plane.areas(), plane.bounds()
+    # Where there is no projection, these are no numbers.
+    areas, bounds = plane.measured()
     # Land lies right of an outline, left of a hole, or the other way round.
     inward = np.where(plane.hole, -1.0, 1.0) * np.sign(areas)
     land = np.where(plane.hole, -1.0, 1.0) * np.abs(areas) * grid.cell_area_m2

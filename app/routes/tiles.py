@@ -212,11 +212,14 @@ async def versioned_difference_tile(
 async def _tile(
     request: Request, name: str, when: str, snapshot: str, at: tuple[int, int, str], format: Format, asked: MapQuery
 ) -> Response:
+    from fieldflux.tiles.mercator import TileAddress
+
     workspace = workspace_of(request)
     place = workspace.place(asked.cube, asked.model)
     v = served(place, name)
     z, x, y, size = _address(at, asked.size)
     if LATEST in (when, snapshot):
+        TileAddress(z, x, y, size)  # refused here, not after the redirection
         store = store_of(workspace, place)
         resolved = str(latest_of(store, v)) if when == LATEST else when
         return _elsewhere(request, store.edition, v, resolved, at, format, asked, place.cube.id, place.card.id)
