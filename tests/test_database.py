@@ -165,4 +165,7 @@ def test_other_text_is_no_cursor(given: str) -> None:
 def test_cursors() -> None:
     assert from_cursor("") is None
     assert from_cursor(to_cursor("fld_1")) == ("fld_1",)
-    assert from_cursor(to_cursor("a", 2), 2) == ("a", 2)
+    assert from_cursor(to_cursor(7, 2), int, 2) == (7, 2)
+    for wrong in (to_cursor("a", 2), to_cursor(7, 2), to_cursor("a\0"), "no cursor"):
+        with pytest.raises(Refused, match="is no cursor"):
+            from_cursor(wrong)
