@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fieldflux")
 
 DEMO = "demo"
-MEMORY_BYTES = 40 << 20
+MEMORY_BYTES = 32 << 20
 PICTURES_BYTES = 16 << 20
 ANSWERS_BYTES = 8 << 20
 CHUNKS_BYTES = 40 << 20
