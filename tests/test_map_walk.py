@@ -45,6 +45,8 @@ def test_a_walk_through_the_main_uses(server: str, browser: Any, tmp_path: Path)
 
         page.check("input[name=by][value=month]", force=True)
         until(page, lambda: seen.tiles("nee", "2022-07"))
+        bar, last = (page.locator(at).bounding_box() for at in ("#when", "#play"))
+        assert last["x"] + last["width"] <= bar["x"] + bar["width"], "the time bar overflows"
         page.check("input[name=by][value=span]", force=True)
         until(page, lambda: seen.tiles("nee", "2022-04-01..2022-09-30"))
         assert "when=2022-04-01..2022-09-30" in page.url
