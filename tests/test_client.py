@@ -15,20 +15,13 @@ import pandas as pd
 import pytest
 from fieldflux.app.client import AsyncClient, Client, FluxError
 from fieldflux.app.settings import Jobs, Rates
-from fieldflux.tiles.cube import Cube, open_cube
+from fieldflux.tiles.cube import Cube
 from shapely.geometry import Point, shape
 
-from .serving import Json, serving, settings_of, square, toy_home, toy_registry
+from .serving import Json, serving, settings_of, square, toy_registry
+from .toy_world import cube, home
 
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_home(tmp_path_factory.mktemp("home"), years=(2019, 2020))
-
-
-@pytest.fixture(scope="module")
-def cube(home: Path) -> Cube:
-    return open_cube(home / "cubes" / "toy.zarr")
+__all__ = ["cube", "home"]
 
 
 @pytest.fixture(scope="module")

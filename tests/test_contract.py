@@ -22,7 +22,7 @@ from fieldflux.app.jobs.worker import Worker
 from fieldflux.app.openapi.describe import ANSWERS, EITHER
 from fieldflux.app.openapi.shapes import SHAPES
 from fieldflux.app.settings import Jobs
-from fieldflux.tiles.cube import Cube, open_cube
+from fieldflux.tiles.cube import Cube
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
@@ -34,7 +34,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from .serving import Json, serving, settings_of, square, toy_home, toy_registry
+from .serving import Json, serving, settings_of, square, toy_registry
+from .toy_world import cube, home
+
+__all__ = ["cube", "home"]
 
 EXAMPLES = int(os.environ.get("FIELDFLUX_CONTRACT_EXAMPLES", "2"))
 SEED = int(os.environ.get("FIELDFLUX_CONTRACT_SEED", "1"))
@@ -47,16 +50,6 @@ CHECKS = [
 ]
 MEANT = {501, 503, 507}
 """Server errors that are meant, documented, and say what to do: not computed yet, no database, a full disk."""
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_home(tmp_path_factory.mktemp("home"), years=(2019, 2020))
-
-
-@pytest.fixture(scope="module")
-def cube(home: Path) -> Cube:
-    return open_cube(home / "cubes" / "toy.zarr")
 
 
 @pytest.fixture(scope="module")

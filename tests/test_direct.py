@@ -9,21 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
-from fieldflux.tiles.cube import Cube, open_cube
+from fieldflux.tiles.cube import Cube
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from .serving import serving, settings_of, square, toy_home, toy_registry
+from .serving import serving, settings_of, square, toy_registry
+from .toy_world import cube, home
 
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_home(tmp_path_factory.mktemp("home"), years=(2019, 2020))
-
-
-@pytest.fixture(scope="module")
-def cube(home: Path) -> Cube:
-    return open_cube(home / "cubes" / "toy.zarr")
+__all__ = ["cube", "home"]
 
 
 @pytest.fixture(scope="module")

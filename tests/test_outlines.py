@@ -17,26 +17,19 @@ import httpx
 import pytest
 import shapely
 from fieldflux.app.settings import Jobs, Limits
-from fieldflux.tiles.cube import Cube, open_cube
+from fieldflux.tiles.cube import Cube
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from .serving import Json, serving, settings_of, square, toy_home, toy_registry
+from .serving import Json, serving, settings_of, square, toy_registry
+from .toy_world import cube, home
+
+__all__ = ["cube", "home"]
 
 COUNT = int(os.environ.get("FIELDFLUX_OUTLINES", "20"))
 SEED = int(os.environ.get("FIELDFLUX_CONTRACT_SEED", "1"))
 AT = os.environ.get("FIELDFLUX_OUTLINES_AT", "")
 LONGEST_SECONDS = 30.0
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_home(tmp_path_factory.mktemp("home"), years=(2019, 2020))
-
-
-@pytest.fixture(scope="module")
-def cube(home: Path) -> Cube:
-    return open_cube(home / "cubes" / "toy.zarr")
 
 
 @pytest.fixture(scope="module")
