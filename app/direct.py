@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
@@ -17,7 +17,7 @@ class DirectRoute(APIRoute):
     FastAPI's way, which finds the same, or says what is wrong; so does every request of a route without a body.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Any]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         described = super().get_route_handler()
         body = None if self.body_field is None else self.body_field.field_info.annotation
         if not (isinstance(body, type) and issubclass(body, BaseModel)):
@@ -26,15 +26,12 @@ class DirectRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             if request.scope["query_string"] or request.headers.get("content-type") != "application/json":
-                return await _response(described(request))
+                return await described(request)
             try:
                 asked = read(await request.body())
             except ValidationError:
-                return await _response(described(request))
-            return await _response(endpoint(request, asked))
+                return await described(request)
+            found: Response = await endpoint(request, asked)
+            return found
 
         return handler
-
-
-async def _response(found: Awaitable[Response]) -> Response:
-    return await found

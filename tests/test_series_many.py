@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from fieldflux.tiles.cube import Cube, open_cube
+from fieldflux.tiles.cube import Cube
 from fieldflux.tiles.many import many_series
 from fieldflux.tiles.series import Series, SeriesRequest, Source, series
 from fieldflux.tiles.store import open_store
@@ -19,21 +19,14 @@ from hypothesis import strategies as st
 from shapely.geometry import LineString, Polygon
 from shapely.ops import split as cut
 
-from .serving import Json, serving, settings_of, square, toy_home, toy_registry
+from .serving import Json, serving, settings_of, square, toy_registry
 from .toy_cube import GRID, HOLE, UNKNOWN, WINDOW
 from .toy_model import ToyModel, card
+from .toy_world import cube, home
+
+__all__ = ["cube", "home"]
 
 YEAR = (date(2020, 1, 1), date(2020, 12, 31))
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_home(tmp_path_factory.mktemp("home"), years=(2019, 2020))
-
-
-@pytest.fixture(scope="module")
-def cube(home: Path) -> Cube:
-    return open_cube(home / "cubes" / "toy.zarr")
 
 
 @pytest.fixture(scope="module")

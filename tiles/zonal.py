@@ -202,23 +202,22 @@ def _coverages(
     inward = np.where(plane.hole, -1.0, 1.0) * np.sign(areas)
     land = np.where(plane.hole, -1.0, 1.0) * np.abs(areas) * grid.cell_area_m2
     first = np.searchsorted(around.of, np.arange(len(shapes) + 1)).tolist()
+    of_shape = [(*shape, float(land[a:b].sum()), a, b) for shape, (a, b) in zip(shapes, pairwise(first), strict=True)]
     pieces: list[list[_Piece] | BadGeometry] = []
-    for (_, shape), a, b in zip(shapes, first[:-1], first[1:], strict=True):
+    for _, shape, area, a, b in of_shape:
         try:
-            area = float(land[a:b].sum())
             pieces.append(_pieces(shape, area, plane.part[a:b], bounds[a:b], a, grid, window, limits))
         except BadGeometry as error:
             pieces.append(error)
     cut = iter(_fractions([p for some in pieces if isinstance(some, list) for p in some], plane, inward, dense, grid))
     found: list[Coverage | BadGeometry] = []
-    for (key, shape), some, a, b in zip(shapes, pieces, first[:-1], first[1:], strict=True):
+    for (key, shape, area, a, b), some in zip(of_shape, pieces, strict=True):
         if isinstance(some, BadGeometry):
             found.append(some)
             continue
         cells = _union([next(cut) for _ in some], grid)
         try:
-            areas_of = float(land[a:b].sum()), around.geodesic_ha(a, b)
-            found.append(_covered(key, shape, *areas_of, cells, grid, window, mask))
+            found.append(_covered(key, shape, area, around.geodesic_ha(a, b), cells, grid, window, mask))
         except BadGeometry as error:
             found.append(error)
     return found
